@@ -1,0 +1,73 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours is held to the same rules: Swift 6 mode, and a warning is an error.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
+]
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// A library target: what it may import stands in one line.
+func house(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "gaia-fleet",
+    products: [
+        .executable(name: "gaia", targets: ["gaia"]),
+        .library(name: "GAIAFleet", targets: ["FleetWorker", "FleetModel", "FleetConfiguration"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    ],
+    targets: [
+        // The C libraries: module maps and shims, nothing else.
+        .systemLibrary(name: "CRabbitMQ", pkgConfig: "librabbitmq", providers: [.apt(["librabbitmq-dev"])]),
+        .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CSpawn"),
+
+        // Their Swift faces: none knows what a job is.
+        house("AMQPClient", ["CRabbitMQ", log]),
+        house("PostgresClient", ["CPostgres", log]),
+        house("CurlClient", ["CCurl"]),
+
+        // The fleet.
+        house("FleetModel"),
+        house("FleetConfiguration", ["FleetModel", .product(name: "Yams", package: "Yams")]),
+        house("FleetBroker", ["FleetModel", "AMQPClient", log]),
+        house("FleetStore", ["FleetModel", "PostgresClient", log], resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
+        house("FleetWorker", ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle]),
+        house("FleetDispatcher", ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle]),
+
+        // Subsystems: parameters and handlers, no queue and no SQL.
+        house("APISubsystem", ["FleetModel", "CurlClient"]),
+
+        // What a machine without servers needs, and the demo's own HTTP target.
+        house("FleetStack", ["CSpawn", log]),
+        house("FleetDemoTarget", [.product(name: "Hummingbird", package: "hummingbird"), log]),
+
+        .executableTarget(
+            name: "gaia",
+            dependencies: [
+                "FleetModel", "FleetConfiguration", "FleetBroker", "FleetStore", "FleetWorker", "FleetDispatcher",
+                "APISubsystem", "FleetStack", "FleetDemoTarget", "AMQPClient", "PostgresClient", "CurlClient", log,
+                lifecycle, arguments,
+            ],
+            swiftSettings: strict),
+    ]
+)

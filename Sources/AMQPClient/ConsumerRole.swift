@@ -1,0 +1,243 @@
+import CRabbitMQ
+import Logging
+
+/// The consuming side of a link: subscriptions, deliveries, acknowledgements. For the IO thread alone.
+final class ConsumerRole: LinkRole {
+    /// How long a finished delivery waits for an unfinished one before it, so that both go in one acknowledgement.
+    private static let holdTime: Duration = .milliseconds(5)
+
+    /// One subscription on its channel.
+    private struct Lane {
+        enum Standing {
+            case idle
+            case consuming
+            /// The broker ended it; tried again at that time.
+            case cancelled(retryAt: Instant)
+            /// `basic.cancel` was sent, to be answered by then.
+            case stopping(Instant)
+        }
+        let subscription: AMQPSubscription
+        var standing = Standing.idle
+        var consumerTag = ""
+        var tracker = AckTracker()
+        var schedule: BackoffSchedule
+    }
+
+    private let configuration: AMQPConfiguration
+    private let topology: AMQPTopology
+    private let inbox: ConsumerInbox
+    private let buffer: DeliveryBuffer
+    private let logger: Logger
+    private let onEvent: (@Sendable (AMQPLinkEvent) -> Void)?
+    /// Channel number less one.
+    private var lanes: [Lane] = []
+    private let subscriptions: [AMQPSubscription]
+    private var generation: UInt32 = 0
+    private var arrived: [AMQPDelivery] = []
+    private var commands: [AckCommand] = []
+    private var holdUntil = Instant.never
+    private var isStopping = false
+    private(set) var isClosing = false
+
+    init(
+        _ configuration: AMQPConfiguration, _ subscriptions: [AMQPSubscription], _ topology: AMQPTopology,
+        inbox: ConsumerInbox, buffer: DeliveryBuffer, logger: Logger, onEvent: (@Sendable (AMQPLinkEvent) -> Void)?
+    ) {
+        self.configuration = configuration
+        self.subscriptions = subscriptions
+        self.topology = topology
+        self.inbox = inbox
+        self.buffer = buffer
+        self.logger = logger
+        self.onEvent = onEvent
+    }
+
+    /// One more than the subscriptions need, for setting up.
+    var channels: Int { subscriptions.count + 1 }
+    private var setupChannel: UInt16 { UInt16(channels) }
+    let wantsToSend = false
+    let isReadyToEnd = true
+    func blocked(_ isBlocked: Bool) {}
+
+    func open(_ link: Link, generation: UInt32) throws(AMQPError) {
+        try link.declare(topology, channel: setupChannel)
+        self.generation = generation
+        inbox.generation.store(generation, ordering: .releasing)
+        lanes = subscriptions.map { Lane(subscription: $0, schedule: BackoffSchedule(configuration.backoff)) }
+        guard !isStopping else { return }
+        for channel in 1..<setupChannel { try subscribe(link, channel: channel) }
+    }
+
+    private func subscribe(_ link: Link, channel: UInt16) throws(AMQPError) {
+        let lane = Int(channel) - 1
+        let subscription = lanes[lane].subscription
+        do throws(AMQPError) {
+            if !link.isOpen(channel) {
+                try link.openChannel(channel)
+                try link.call(.limitPrefetch(subscription.prefetch), channel: channel)
+            }
+            lanes[lane].consumerTag = try link.call(
+                try encoded { () throws(EncodingFailure) in try .consume(subscription) }, channel: channel
+            ) { answer in
+                answer.decoded?.assumingMemoryBound(to: amqp_basic_consume_ok_t.self).pointee.consumer_tag.repairedText ?? ""
+            }
+        } catch {
+            throw error.duringSetup
+        }
+        lanes[lane].standing = .consuming
+        lanes[lane].schedule.reset()
+    }
+
+    func handle(_ action: ChannelAction, channel: UInt16, _ link: Link) throws(AMQPError) {
+        guard channel >= 1, Int(channel) <= lanes.count else { return }
+        let lane = Int(channel) - 1
+        switch action {
+        case .content(let content): arrive(content, lane: lane)
+        case .cancelledByBroker: cancelled(lane: lane)
+        case .cancelOk: lanes[lane].standing = .idle
+        case .channelClosed(let closure):
+            // Its tags would begin at 1 again, within the same generation: only a link of a new one keeps them apart.
+            throw closure.error(link.connection.endpoint)
+        default: break
+        }
+    }
+
+    private func arrive(_ content: AssembledContent, lane: Int) {
+        guard case .delivery(let tag, let redelivered) = content.start.origin else { return }
+        lanes[lane].tracker.delivered(tag)
+        arrived.append(
+            AMQPDelivery(
+                tag: AMQPDeliveryTag(generation: generation, channel: UInt16(lane + 1), value: tag),
+                queue: lanes[lane].subscription.queue, exchange: content.start.exchange,
+                routingKey: content.start.routingKey, redelivered: redelivered, properties: content.header.properties,
+                body: content.body, bodyBytes: content.header.bodyBytes, flaws: content.header.flaws))
+        if arrived.count == buffer.maxBatch { inputTurnEnded() }
+    }
+
+    func inputTurnEnded() {
+        guard !arrived.isEmpty else { return }
+        buffer.append(arrived)
+        arrived = []
+    }
+
+    private func cancelled(lane: Int) {
+        let queue = lanes[lane].subscription.queue
+        logger.warning("the broker ended a subscription", metadata: ["queue": "\(queue)"])
+        onEvent?(.consumerCancelled(queue: queue))
+        lanes[lane].standing = isStopping ? .idle : .cancelled(retryAt: .now().adding(lanes[lane].schedule.next()))
+    }
+
+    /// Declares and subscribes again, when the queue is there.
+    private func restore(_ link: Link, lane: Int) throws(AMQPError) {
+        do throws(AMQPError) {
+            try link.declare(topology, channel: setupChannel)
+            // Consuming from a missing queue would close the channel and make every tag on it void.
+            try link.check(queue: lanes[lane].subscription.queue, channel: setupChannel)
+            try subscribe(link, channel: UInt16(lane + 1))
+        } catch {
+            guard case .channelClosed = error.kind, !error.isPermanent, link.isOpen(UInt16(lane + 1)) else { throw error }
+            let wait = lanes[lane].schedule.next()
+            logger.warning(
+                "cannot subscribe again yet",
+                metadata: ["queue": "\(lanes[lane].subscription.queue)", "error": "\(error)", "retry_after": "\(wait)"])
+            lanes[lane].standing = .cancelled(retryAt: .now().adding(wait))
+        }
+    }
+
+    func work(_ link: Link, _ now: Instant) throws(AMQPError) -> Instant {
+        let taken = inbox.take()
+        isClosing = taken.isClosing
+        settle(taken)
+        sendSettlements(link, now)
+        if taken.mustStop, !isStopping { try stop(link, now) }
+        var deadline = holdUntil
+        for lane in lanes.indices {
+            switch lanes[lane].standing {
+            case .idle, .consuming: break
+            case .cancelled(let retryAt) where retryAt <= now: try restore(link, lane: lane)
+            case .stopping(let limit) where limit <= now:
+                throw AMQPError(.timeout, "\(link.connection.endpoint) did not confirm the end of a subscription.")
+            case .cancelled(let time), .stopping(let time): deadline = min(deadline, time)
+            }
+            // A subscription that could not be restored has a time of its own now.
+            if case .cancelled(let retryAt) = lanes[lane].standing { deadline = min(deadline, retryAt) }
+        }
+        if isStopping { finishStopping() }
+        return deadline
+    }
+
+    private func settle(_ taken: ConsumerInbox.Commands) {
+        for tag in taken.acknowledged {
+            if let lane = lane(of: tag) { _ = lanes[lane].tracker.acknowledge(tag.value) }
+        }
+        for (tag, requeue) in taken.rejected {
+            if let lane = lane(of: tag) { _ = lanes[lane].tracker.reject(tag.value, requeue: requeue) }
+        }
+    }
+
+    private func lane(of tag: AMQPDeliveryTag) -> Int? {
+        guard tag.generation == generation, tag.channel >= 1, Int(tag.channel) <= lanes.count else { return nil }
+        return Int(tag.channel) - 1
+    }
+
+    private func sendSettlements(_ link: Link, _ now: Instant) {
+        let force = isClosing || now >= holdUntil
+        var isHolding = false
+        for lane in lanes.indices {
+            commands.removeAll(keepingCapacity: true)
+            lanes[lane].tracker.takeCommands(force: force, into: &commands)
+            for command in commands {
+                switch command {
+                case .acknowledge(let tag, let multiple):
+                    MethodEncoder.acknowledge(tag, multiple: multiple, channel: UInt16(lane + 1), into: link.outbound)
+                case .reject(let tag, let requeue):
+                    MethodEncoder.reject(tag, requeue: requeue, channel: UInt16(lane + 1), into: link.outbound)
+                }
+            }
+            if lanes[lane].tracker.isHolding { isHolding = true }
+        }
+        if !isHolding { holdUntil = .never } else if force || holdUntil == .never { holdUntil = now.adding(Self.holdTime) }
+    }
+
+    private func stop(_ link: Link, _ now: Instant) throws(AMQPError) {
+        isStopping = true
+        for lane in lanes.indices {
+            guard case .consuming = lanes[lane].standing else {
+                lanes[lane].standing = .idle
+                continue
+            }
+            try encoded { () throws(EncodingFailure) in
+                try MethodEncoder.cancel(
+                    consumerTag: lanes[lane].consumerTag, channel: UInt16(lane + 1), into: link.outbound)
+            }
+            lanes[lane].standing = .stopping(now.adding(configuration.stallTimeout))
+        }
+    }
+
+    private func finishStopping() {
+        for lane in lanes { if case .stopping = lane.standing { return } }
+        buffer.finish()
+        inbox.stopped()
+    }
+
+    func workOffline(_ now: Instant) -> Instant {
+        // Tags can only be of links that are gone.
+        let taken = inbox.take()
+        isClosing = taken.isClosing
+        if taken.mustStop {
+            isStopping = true
+            lanes = []
+            finishStopping()
+        }
+        return .never
+    }
+
+    func lost(_ link: Link?, _ error: AMQPError) {
+        arrived = []
+        holdUntil = .never
+        lanes = []
+        buffer.removeAll()
+        if isStopping { finishStopping() }
+        isClosing = isClosing || inbox.take().isClosing
+    }
+}

@@ -1,0 +1,72 @@
+import CRabbitMQ
+
+extension Link {
+    /// Declares a topology on a channel of its own, so that a refusal closes no other.
+    ///
+    /// - Throws: permanent errors where the broker has something else under the same name, or forbids.
+    func declare(_ topology: AMQPTopology, channel: UInt16) throws(AMQPError) {
+        guard !topology.isEmpty else { return }
+        try openChannel(channel)
+        try declaring(channel) { (declare) throws(AMQPError) in
+            for call in try topology.calls() { try declare(call) }
+        }
+        try closeChannel(channel)
+    }
+
+    /// Asks whether a queue is there. - Throws: kind `channelClosed` with 404 when it is not.
+    func check(queue: String, channel: UInt16) throws(AMQPError) {
+        try openChannel(channel)
+        try declaring(channel) { (declare) throws(AMQPError) in
+            try declare(try encoded { () throws(EncodingFailure) in try .declare(AMQPQueue(name: queue), passive: true) })
+        }
+        try closeChannel(channel)
+    }
+
+    private func declaring(
+        _ channel: UInt16, _ body: ((Call) throws(AMQPError) -> Void) throws(AMQPError) -> Void
+    ) throws(AMQPError) {
+        do throws(AMQPError) {
+            try body { (call) throws(AMQPError) in try self.call(call, channel: channel) }
+        } catch {
+            forgetChannel(channel)
+            throw error.duringSetup
+        }
+    }
+}
+
+extension AMQPTopology {
+    /// In an order in which each finds what it refers to.
+    func calls() throws(AMQPError) -> [Call] {
+        try encoded { () throws(EncodingFailure) in
+            var calls: [Call] = []
+            for exchange in exchanges { calls.append(try .declare(exchange)) }
+            for queue in queues { calls.append(try .declare(queue)) }
+            for binding in bindings { calls.append(try .bind(binding)) }
+            return calls
+        }
+    }
+}
+
+extension AMQPError {
+    /// The same error, seen while declaring or subscribing: what the broker refuses there it will refuse again.
+    var duringSetup: AMQPError {
+        switch kind {
+        case .channelClosed(code: ReplyCode.accessRefused, _):
+            AMQPError(.accessRefused, message + " Grant the user configure, write and read permissions.")
+        case .channelClosed(code: ReplyCode.preconditionFailed, _):
+            AMQPError(
+                kind, message + " It exists with other properties: delete it, or declare it as it is.", isPermanent: true)
+        case .closedByBroker(code: ReplyCode.commandInvalid): AMQPError(kind, message, isPermanent: true)
+        default: self
+        }
+    }
+}
+
+/// Encoding failures of what a program configures are its own mistake.
+func encoded<Result>(_ body: () throws(EncodingFailure) -> Result) throws(AMQPError) -> Result {
+    do throws(EncodingFailure) {
+        return try body()
+    } catch {
+        throw AMQPError(.protocolViolation, "A name or argument cannot be sent: \(error.reason).", isPermanent: true)
+    }
+}

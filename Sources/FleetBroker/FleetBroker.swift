@@ -1,0 +1,38 @@
+import FleetModel
+
+/// # FleetBroker
+///
+/// What the fleet says over AMQP: which exchanges and queues there are, and how a job, a result, an event and a message
+/// that was set aside look on the wire. Plain AMQP properties carry the contract, so that a producer in any language
+/// needs nothing but its AMQP client.
+///
+/// ```
+///  producer ──type──▶ gaia.jobs ──<subsystem>.#──▶ gaia.jobs.<subsystem> ──▶ worker
+///                        └─ unroutable ─▶ gaia.unroutable                       │
+///                                                                               ├─▶ gaia.results  <type>.<outcome>
+///  dispatcher ◀── gaia.enqueue ◀── requests (delay, batch)                      ├─▶ reply_to
+///                                                                               ├─▶ gaia.events   job.*
+///                                                                               └─▶ gaia.dead     set aside, with why
+/// ```
+public enum FleetBroker {
+    /// Where jobs are published; the routing key is the job's type.
+    public static let jobsExchange = "gaia.jobs"
+    public static let resultsExchange = "gaia.results"
+    public static let eventsExchange = "gaia.events"
+    public static let controlExchange = "gaia.control"
+    /// What no worker can take, with the reason in its headers.
+    public static let deadExchange = "gaia.dead"
+    public static let deadQueue = "gaia.dead"
+    /// What fits no queue.
+    public static let unroutableExchange = "gaia.unroutable"
+    public static let unroutableQueue = "gaia.unroutable"
+    /// Requests to the dispatcher.
+    public static let enqueueQueue = "gaia.enqueue"
+
+    /// The queue of one subsystem's jobs.
+    public static func jobsQueue(_ subsystem: String) -> String { "gaia.jobs.\(subsystem)" }
+
+    /// How often the broker may redeliver a message before it takes it for poison. The ledger counts attempts; this only
+    /// has to end a loop, and a crash of a worker counts against everything that it had prefetched, so it is high.
+    public static let deliveryLimit: Int64 = 50
+}

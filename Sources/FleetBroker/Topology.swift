@@ -1,0 +1,43 @@
+import AMQPClient
+import FleetModel
+
+extension FleetBroker {
+    /// Every exchange, queue and binding of the fleet, for these subsystems. Declaring it again changes nothing.
+    public static func topology(subsystems: some Sequence<String>) -> AMQPTopology {
+        var topology = AMQPTopology()
+        topology.exchanges = [
+            AMQPExchange(
+                name: jobsExchange, kind: "topic", arguments: ["alternate-exchange": .string(unroutableExchange)]),
+            AMQPExchange(name: resultsExchange, kind: "topic"),
+            AMQPExchange(name: eventsExchange, kind: "topic"),
+            AMQPExchange(name: controlExchange, kind: "topic"),
+            AMQPExchange(name: deadExchange, kind: "fanout"),
+            AMQPExchange(name: unroutableExchange, kind: "fanout"),
+        ]
+        topology.queues = [
+            AMQPQueue(name: deadQueue, arguments: quorum),
+            AMQPQueue(name: unroutableQueue, arguments: quorum),
+            AMQPQueue(name: enqueueQueue, arguments: quorumWithDeadLetters),
+        ]
+        topology.bindings = [
+            AMQPBinding(queue: deadQueue, exchange: deadExchange, routingKey: ""),
+            AMQPBinding(queue: unroutableQueue, exchange: unroutableExchange, routingKey: ""),
+        ]
+        for subsystem in Set(subsystems).sorted() {
+            topology.queues.append(AMQPQueue(name: jobsQueue(subsystem), arguments: quorumWithDeadLetters))
+            topology.bindings.append(
+                AMQPBinding(queue: jobsQueue(subsystem), exchange: jobsExchange, routingKey: "\(subsystem).#"))
+        }
+        return topology
+    }
+
+    private static let quorum: [String: AMQPValue] = ["x-queue-type": .string("quorum")]
+
+    /// At-least-once dead-lettering needs all of these together.
+    private static let quorumWithDeadLetters: [String: AMQPValue] = quorum.merging([
+        "x-delivery-limit": .int(deliveryLimit),
+        "x-dead-letter-exchange": .string(deadExchange),
+        "x-dead-letter-strategy": .string("at-least-once"),
+        "x-overflow": .string("reject-publish"),
+    ]) { $1 }
+}

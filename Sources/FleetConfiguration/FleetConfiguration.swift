@@ -1,0 +1,77 @@
+import FleetModel
+
+/// # FleetConfiguration
+///
+/// What a process is told at its start: from a YAML file, then from the environment, which wins. Every setting stands
+/// in one table (`Setting.all`), from which come its check, its default, its variable and its documentation. An error
+/// names the key, where it was read, and what would be right.
+///
+/// ```
+///  gaia.yaml ──┐
+///              ├──▶ values by key ──check──▶ FleetConfiguration
+///  GAIA_… ─────┘        unknown key, wrong kind, out of range: ConfigurationError
+/// ```
+public struct FleetConfiguration: Sendable {
+    /// The broker; nil when none is configured.
+    public var amqpURL: String?
+    /// The database; nil when none is configured.
+    public var databaseURL: String?
+    public var databasePoolSize: Int
+    /// How long a process waits at its start for broker and database before it gives up.
+    public var startWait: Duration
+    /// How this worker is called; host and process id when nil.
+    public var workerName: String?
+    /// The subsystems a worker serves; all it has handlers for when empty.
+    public var workerSubsystems: [String]
+    /// How many jobs of one subsystem run at once.
+    public var workerSlotsDefault: Int
+    public var workerSlots: [String: Int]
+    public var workerLease: Duration
+    public var workerDrain: Duration
+    public var dispatcherPoll: Duration
+    public var dispatcherGrace: Duration
+    public var payloadBytesMax: Int
+    public var outputBytesMax: Int
+    public var apiConnectionsMax: Int
+    public var apiConnectionsPerHostMax: Int
+    public var apiResponseBytesMax: Int
+    public var logLevel: String
+
+    /// Reads file and environment.
+    ///
+    /// - Parameters:
+    ///   - file: a YAML file's content and its name for errors; nil for none.
+    ///   - environment: variables that begin with `GAIA_` and are not settings are ignored, since other programs of the
+    ///     fleet have some of their own.
+    public init(
+        file: (name: String, text: String)? = nil, environment: [String: String]
+    ) throws(ConfigurationError) {
+        var values = SettingValues()
+        if let file { try values.read(yaml: file.text, name: file.name) }
+        try values.read(environment: environment)
+        amqpURL = values.text("amqp.url")
+        databaseURL = values.text("database.url")
+        databasePoolSize = try values.number("database.pool_size")
+        startWait = .milliseconds(try values.number("start.wait_ms"))
+        workerName = values.text("worker.name")
+        workerSubsystems = try values.names("worker.subsystems")
+        workerSlotsDefault = try values.number("worker.slots.default")
+        workerSlots = try values.numbers(under: "worker.slots.")
+        workerLease = .milliseconds(try values.number("worker.lease_ms"))
+        workerDrain = .milliseconds(try values.number("worker.drain_ms"))
+        dispatcherPoll = .milliseconds(try values.number("dispatcher.poll_ms"))
+        dispatcherGrace = .milliseconds(try values.number("dispatcher.grace_ms"))
+        payloadBytesMax = try values.number("limits.payload_bytes")
+        outputBytesMax = try values.number("limits.output_bytes")
+        apiConnectionsMax = try values.number("api.connections")
+        apiConnectionsPerHostMax = try values.number("api.connections_per_host")
+        apiResponseBytesMax = try values.number("api.response_bytes")
+        logLevel = try values.choice("log.level")
+    }
+}
+
+/// A setting that is wrong: which, where, and what would be right.
+public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+    init(_ description: String) { self.description = description }
+}

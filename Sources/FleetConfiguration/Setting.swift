@@ -1,0 +1,89 @@
+/// One setting: the only place that knows its key, its variable, its default and its bounds.
+public struct Setting: Sendable {
+    public enum Kind: Sendable, Equatable {
+        case text
+        case number(ClosedRange<Int>)
+        case choice([String])
+        /// Subsystem names, separated by commas; a list in YAML.
+        case names
+    }
+
+    /// The dotted path in the file.
+    public let key: String
+    public let kind: Kind
+    public let fallback: String?
+    public let summary: String
+
+    /// The environment variable: `GAIA_` and the key in capitals, dots as underscores.
+    public var variable: String {
+        "GAIA_" + key.uppercased().map { $0 == "." || $0 == "-" ? "_" : String($0) }.joined()
+    }
+
+    /// A setting that exists once for each subsystem; the key ends where the subsystem's name begins.
+    public static let slotsPrefix = "worker.slots."
+
+    public static let all: [Setting] = [
+        Setting("amqp.url", .text, nil, "the broker: amqp://user:password@host:port/vhost, several hosts with commas"),
+        Setting("database.url", .text, nil, "the database: postgres://user:password@host:port/name"),
+        Setting("database.pool_size", .number(1...100), "4", "connections to the database per process"),
+        Setting(
+            "start.wait_ms", .number(0...3_600_000), "60000",
+            "how long to wait at the start for broker and database"),
+        Setting("worker.name", .text, nil, "how this worker is called in tables and logs; host and process id otherwise"),
+        Setting("worker.subsystems", .names, "", "the subsystems to serve; all that have handlers when empty"),
+        Setting(
+            "worker.slots.default", .number(1...10_000), "200",
+            "how many jobs of one subsystem run at once; worker.slots.NAME for one of them"),
+        Setting(
+            "worker.lease_ms", .number(1_000...3_600_000), "30000",
+            "how long a worker that cannot renew its lease still owns its jobs"),
+        Setting(
+            "worker.drain_ms", .number(0...3_600_000), "25000",
+            "how long running jobs may go on after SIGTERM before they are handed back"),
+        Setting(
+            "dispatcher.poll_ms", .number(10...60_000), "200", "how often the agenda and the workers are looked at"),
+        Setting(
+            "dispatcher.grace_ms", .number(0...60_000), "1000",
+            "how long a worker may be without its liveness lock before its jobs are given to others"),
+        Setting("limits.payload_bytes", .number(1...16_777_216), "1048576", "the largest payload taken"),
+        Setting("limits.output_bytes", .number(1...16_777_216), "1048576", "the largest output stored"),
+        Setting("api.connections", .number(1...10_000), "1000", "HTTP connections of a worker in all"),
+        Setting("api.connections_per_host", .number(1...10_000), "256", "HTTP connections of a worker to one host"),
+        Setting(
+            "api.response_bytes", .number(0...16_777_216), "262144", "the largest response body kept in a result"),
+        Setting(
+            "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info",
+            "the least level that is logged, to standard error"),
+    ]
+
+    private init(_ key: String, _ kind: Kind, _ fallback: String?, _ summary: String) {
+        self.key = key
+        self.kind = kind
+        self.fallback = fallback
+        self.summary = summary
+    }
+
+    static func named(_ key: String) -> Setting? { all.first { $0.key == key } }
+
+    /// The known key that is most like `key`, when one is close enough to be meant.
+    static func nearest(to key: String) -> String? {
+        let ranked = all.map { (key: $0.key, distance: distance($0.key, key)) }.min { $0.distance < $1.distance }
+        return ranked.flatMap { $0.distance <= 3 ? $0.key : nil }
+    }
+
+    /// Levenshtein's distance.
+    private static func distance(_ left: String, _ right: String) -> Int {
+        let right = Array(right)
+        var row = Array(0...right.count)
+        for (i, character) in left.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for j in right.indices {
+                let substituted = diagonal + (character == right[j] ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(substituted, row[j] + 1, row[j + 1] + 1)
+            }
+        }
+        return row[right.count]
+    }
+}

@@ -1,0 +1,126 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetStore
+import Logging
+import PostgresClient
+import ServiceLifecycle
+
+/// What a dispatcher is told.
+public struct DispatcherConfiguration: Sendable {
+    public var amqp: AMQPConfiguration
+    public var database: PostgresConfiguration
+    /// Shown in tables and logs.
+    public var name: String
+    /// Queues are declared for these at the start; workers declare those of their own handlers besides.
+    public var subsystems: [String]
+    /// How often agenda and workers are looked at.
+    public var poll: Duration = .milliseconds(200)
+    /// How long a worker may be without its liveness lock before its jobs are given to others. It must outlast the
+    /// reconnection of a healthy worker, or a short break of the database would fence the fleet.
+    public var grace: Duration = .seconds(1)
+    public var startWait: Duration = .seconds(60)
+    public var payloadBytesMax: Int = 1 << 20
+
+    public init(amqp: AMQPConfiguration, database: PostgresConfiguration, name: String, subsystems: [String]) {
+        self.amqp = amqp
+        self.database = database
+        self.name = name
+        self.subsystems = subsystems
+    }
+}
+
+/// A dispatcher: serves until it is told to stop.
+public final class Dispatcher: Service {
+    private let configuration: DispatcherConfiguration
+    private let logger: Logger
+    private let pool: PostgresPool
+    private let store: FleetStore
+    private let publisher: AMQPPublisher
+    private let consumer: AMQPConsumer
+    private let onReady: @Sendable () -> Void
+
+    /// Enqueue requests in hand at once; a request may hold thousands of jobs.
+    static let requestPrefetch: UInt16 = 20
+
+    public init(
+        _ configuration: DispatcherConfiguration, logger: Logger, onReady: @escaping @Sendable () -> Void = {}
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.onReady = onReady
+        var amqp = configuration.amqp
+        amqp.connectionName = "\(configuration.name) publishing"
+        publisher = AMQPPublisher(configuration: amqp, logger: logger)
+        amqp.connectionName = "\(configuration.name) consuming"
+        consumer = AMQPConsumer(
+            configuration: amqp,
+            subscriptions: [
+                AMQPSubscription(
+                    queue: FleetBroker.enqueueQueue, prefetch: Self.requestPrefetch, consumerTag: configuration.name)
+            ],
+            topology: FleetBroker.topology(subsystems: configuration.subsystems), logger: logger)
+        pool = PostgresPool(configuration: configuration.database, logger: logger)
+        store = FleetStore(pool: pool)
+    }
+
+    public func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.pool.run() }
+            do {
+                try await store.awaitReady(
+                    configuration.database, limit: configuration.startWait, logger: logger)
+                try await FleetBroker.awaitReady(
+                    configuration.amqp, FleetBroker.topology(subsystems: configuration.subsystems),
+                    limit: configuration.startWait, logger: logger)
+                try await serve()
+            } catch {
+                await pool.close()
+                group.cancelAll()
+                throw error
+            }
+            await pool.close()
+            try await group.waitForAll()
+        }
+    }
+
+    private enum Part { case stopped, other }
+
+    private func serve() async throws {
+        let requests = EnqueueService(
+            store: store, publisher: publisher, consumer: consumer, name: configuration.name,
+            payloadBytesMax: configuration.payloadBytesMax, logger: logger)
+        let leadership = Leadership(
+            store: store, database: configuration.database, name: configuration.name, logger: logger,
+            duties: [
+                StageDuty(store: store, publisher: publisher, poll: configuration.poll, logger: logger),
+                RescueDuty(store: store, poll: configuration.poll, grace: configuration.grace, logger: logger),
+            ])
+        try await withThrowingTaskGroup(of: Part.self) { group in
+            func add(_ body: @escaping @Sendable () async throws -> Void) {
+                group.addTask {
+                    try await body()
+                    return .other
+                }
+            }
+            add { try await self.publisher.run() }
+            add { try await self.consumer.run() }
+            add { await leadership.run() }
+            add { await requests.run() }
+            group.addTask {
+                // Ends by a graceful shutdown, or by cancellation when a link has failed for good.
+                try? await gracefulShutdown()
+                await self.consumer.stopConsuming()
+                await requests.finished()
+                await self.consumer.close()
+                await self.publisher.close()
+                return .stopped
+            }
+            logger.info("dispatcher \(configuration.name) serves")
+            onReady()
+            while let part = try await group.next() {
+                if part == .stopped { group.cancelAll() }
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+/// # FleetDispatcher
+///
+/// What happens between one delivery and the next: enqueue requests, jobs for later, retries when they are due, and jobs
+/// whose worker died. Any number may run. All of them take enqueue requests; one leads, and does what must be done once.
+///
+/// ```
+///  gaia.enqueue ──▶ EnqueueService ──now──▶ gaia.jobs
+///       reply_to ◀──┘      └──later──▶ ledger + agenda
+///
+///  leader (advisory lock, term) ─┬─ StageDuty    agenda due ──▶ gaia.jobs, confirmed ──▶ struck out
+///                                └─ RescueDuty   worker gone, grace over ──▶ its epoch ends, its jobs are due
+/// ```
+///
+/// A job published twice because a crash fell between two steps is harmless: the claim decides.
+enum FleetDispatcherOverview {}

@@ -1,0 +1,52 @@
+import FleetModel
+import FleetStore
+import Logging
+import Synchronization
+
+/// Ends the epoch of workers that are gone, which frees their jobs. A worker whose liveness lock is free gets a grace in
+/// which to take it again; one whose lease has run out gets none.
+final class RescueDuty: Duty {
+    private let store: FleetStore
+    private let poll: Duration
+    private let grace: Duration
+    private let logger: Logger
+    /// Since when each worker has been missing without a break, by our own clock: only a span is measured.
+    private let missing = Mutex<[WorkerEpoch: ContinuousClock.Instant]>([:])
+
+    init(store: FleetStore, poll: Duration, grace: Duration, logger: Logger) {
+        self.store = store
+        self.poll = poll
+        self.grace = grace
+        self.logger = logger
+    }
+
+    var name: String { "rescue" }
+
+    func round(term: Int64) async throws -> Duration {
+        let workers: [MissingWorker]
+        do {
+            workers = try await store.missingWorkers()
+        } catch {
+            // Not seen is not missing: after a break of the database everyone gets the whole grace again.
+            missing.withLock { $0 = [:] }
+            throw error
+        }
+        let now = ContinuousClock.now
+        let gone = missing.withLock { missing in
+            let still = Set(workers.map(\.owner))
+            missing = missing.filter { still.contains($0.key) }
+            return workers.filter { worker in
+                let since = missing[worker.owner, default: now]
+                missing[worker.owner] = since
+                return worker.expired || now - since >= grace
+            }
+        }
+        for worker in gone {
+            let (ended, due) = try await store.endEpoch(of: worker.owner, term: term)
+            guard ended else { continue }
+            logger.notice(
+                "worker \(worker.name) is gone (\(worker.expired ? "lease ran out" : "process ended")): its epoch \(worker.owner.epoch) ends, \(due) parked jobs are due")
+        }
+        return poll
+    }
+}

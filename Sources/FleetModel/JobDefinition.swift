@@ -1,0 +1,171 @@
+import FoundationEssentials
+
+/// The typed input of a kind of job: what a producer writes and a handler reads.
+///
+/// ```swift
+/// struct Greet: JobParameters {
+///     static let type: JobType = "hello.greet.v1"
+///     var name: String
+/// }
+/// ```
+public protocol JobParameters: Codable, Sendable {
+    /// The name on the wire. Change it (`v2`) when old messages could no longer be read.
+    static var type: JobType { get }
+    /// What a payload must look like, for producers in any language. Without one of your own, any object will do.
+    static var schema: JSONSchema { get }
+    /// Whatever the decoder cannot check by itself, such as a range. Throw `InvalidParameters`.
+    func validate() throws(InvalidParameters)
+}
+
+extension JobParameters {
+    public static var schema: JSONSchema { .object([:]) }
+    public func validate() throws(InvalidParameters) {}
+}
+
+/// Parameters that decode but make no sense. The message is set aside, the handler never runs.
+public struct InvalidParameters: Error, Sendable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// What a handler is told about the job it runs.
+public struct JobContext: Sendable {
+    public let type: JobType
+    public let key: String
+    /// From 1.
+    public let attempt: Int
+    /// Rises with every claim of this job. Pass it to whatever can refuse a stale owner.
+    public let token: Int64
+    /// Whom the job is done for (user, lesson, classroom), when the producer said so.
+    public let subject: String?
+    /// W3C trace context, when the producer sent one.
+    public let traceparent: String?
+
+    /// A key that stays the same over all attempts: hand it to services that apply a request once per key.
+    public var idempotencyKey: String { key }
+
+    public init(type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?) {
+        self.type = type
+        self.key = key
+        self.attempt = attempt
+        self.token = token
+        self.subject = subject
+        self.traceparent = traceparent
+    }
+}
+
+/// A kind of job together with what runs it: the unit in which handlers are given to a worker.
+///
+/// ```swift
+/// let greet = JobDefinition(Greet.self, retry: .never) { parameters, context in
+///     Greeting(text: "Hello, \(parameters.name)!")
+/// }
+/// ```
+///
+/// A handler is delivered a job at least once, so its effect must bear repetition: use `context.idempotencyKey`
+/// downstream. It must honour task cancellation, by which deadlines and draining reach it.
+public struct JobDefinition: Sendable {
+    /// A payload that has been read; running it needs nothing more.
+    public typealias Prepared = @Sendable (JobContext) async throws -> String
+
+    public let type: JobType
+    public let schema: JSONSchema
+    public let retry: RetryPolicy
+    /// How long one attempt may take before it is cancelled.
+    public let timeout: Duration
+    /// One sentence for `gaia types`.
+    public let summary: String
+    private let decode: @Sendable ([UInt8]) throws(InvalidParameters) -> Prepared
+
+    /// The default time limit of one attempt.
+    public static let timeoutDefault: Duration = .seconds(300)
+
+    /// A handler with a result. `Output` is stored in the ledger and published as JSON.
+    public init<Parameters: JobParameters, Output: Encodable & Sendable>(
+        _ parameters: Parameters.Type, summary: String = "", retry: RetryPolicy = RetryPolicy(),
+        timeout: Duration = JobDefinition.timeoutDefault,
+        run: @escaping @Sendable (Parameters, JobContext) async throws -> Output
+    ) {
+        self.init(parameters, summary: summary, retry: retry, timeout: timeout) { parameters, context -> String in
+            try PayloadCoding.encode(try await run(parameters, context))
+        }
+    }
+
+    /// A handler without a result.
+    public init<Parameters: JobParameters>(
+        _ parameters: Parameters.Type, summary: String = "", retry: RetryPolicy = RetryPolicy(),
+        timeout: Duration = JobDefinition.timeoutDefault,
+        run: @escaping @Sendable (Parameters, JobContext) async throws -> Void
+    ) {
+        self.init(parameters, summary: summary, retry: retry, timeout: timeout) { parameters, context -> String in
+            try await run(parameters, context)
+            return "null"
+        }
+    }
+
+    private init<Parameters: JobParameters>(
+        _: Parameters.Type, summary: String, retry: RetryPolicy, timeout: Duration,
+        rendering run: @escaping @Sendable (Parameters, JobContext) async throws -> String
+    ) {
+        self.type = Parameters.type
+        self.schema = Parameters.schema
+        self.retry = retry
+        self.timeout = timeout
+        self.summary = summary
+        self.decode = { payload throws(InvalidParameters) in
+            let parameters = try PayloadCoding.decode(Parameters.self, from: payload)
+            try parameters.validate()
+            return { context in try await run(parameters, context) }
+        }
+    }
+
+    /// Reads a payload once, as the type's own parameters.
+    public func prepare(_ payload: [UInt8]) throws(InvalidParameters) -> Prepared {
+        try decode(payload)
+    }
+}
+
+/// JSON of payloads and outputs: the one place that touches the coders.
+enum PayloadCoding {
+    static func encode(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        // Sorted, so that the same output is the same text on every worker.
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    static func decode<Value: Decodable>(_: Value.Type, from payload: [UInt8]) throws(InvalidParameters) -> Value {
+        do {
+            return try JSONDecoder().decode(Value.self, from: Data(payload))
+        } catch let error as DecodingError {
+            throw InvalidParameters(explain(error))
+        } catch let error as InvalidParameters {
+            throw error
+        } catch {
+            throw InvalidParameters("\(error)")
+        }
+    }
+
+    private static func explain(_ error: DecodingError) -> String {
+        func place(_ path: [any CodingKey]) -> String {
+            path.isEmpty ? "the payload" : "'" + path.map(\.stringValue).joined(separator: ".") + "'"
+        }
+        return switch error {
+        case .keyNotFound(let key, let context): "\(place(context.codingPath + [key])) is missing"
+        case .typeMismatch(let type, let context): "\(place(context.codingPath)) is not of type \(wireName(type))"
+        case .valueNotFound(_, let context): "\(place(context.codingPath)) must not be null"
+        case .dataCorrupted(let context): "\(place(context.codingPath)): \(context.debugDescription)"
+        @unknown default: "\(error)"
+        }
+    }
+
+    private static func wireName(_ type: any Any.Type) -> String {
+        switch type {
+        case is String.Type: "string"
+        case is Bool.Type: "boolean"
+        case is Int.Type, is Int64.Type, is Int32.Type, is UInt.Type: "integer"
+        case is Double.Type, is Float.Type: "number"
+        default: "\(type)".hasPrefix("Dictionary") ? "object" : "\(type)"
+        }
+    }
+}

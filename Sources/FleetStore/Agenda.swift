@@ -1,0 +1,146 @@
+import FleetModel
+import PostgresClient
+
+/// A delivery that is owed to the broker.
+public struct DueDelivery: Sendable {
+    public let job: Job
+    public let dueAt: PostgresTimestamp
+    public let reason: String
+}
+
+/// A job for later, as the dispatcher takes it on.
+public struct ScheduleRequest: Sendable {
+    public let job: Job
+    /// In canonical form.
+    public let payload: String
+    public let delay: Duration
+
+    public init(job: Job, payload: String, delay: Duration) {
+        self.job = job
+        self.payload = payload
+        self.delay = delay
+    }
+}
+
+/// What became of a request for later.
+public enum ScheduleAnswer: Sendable, Equatable {
+    case scheduled
+    /// The same job is in the ledger already.
+    case duplicate(JobState)
+    /// The key belongs to another job.
+    case conflict
+}
+
+extension FleetStore {
+    /// What is owed by now, oldest first.
+    public func due(atMost limit: Int) async throws -> [DueDelivery] {
+        try await pool.execute(SQL.due, [.int32(Int32(limit))]).map { row in
+            let type = try JobType(validating: row.get(4, as: String.self))
+            let payload: String = try row.get(5)
+            return DueDelivery(
+                job: Job(
+                    type: type, key: try row.get(1), payload: Array(payload.utf8), replyTo: try row.get(6),
+                    correlationID: try row.get(7), subject: try row.get(8), traceparent: try row.get(9),
+                    producer: try row.get(10)),
+                dueAt: try row.get(2), reason: try row.get(3))
+        }
+    }
+
+    /// How long until something is owed; nil when nothing is.
+    public func nextDue() async throws -> Duration? {
+        try await pool.execute(SQL.nextDue).only().get(0, as: Int64?.self).map { .milliseconds(max($0, 0)) }
+    }
+
+    /// Strikes out what the broker has confirmed.
+    ///
+    /// - Returns: how many rows were struck out: none when the term has ended.
+    @discardableResult
+    public func staged(_ deliveries: [DueDelivery], term: Int64) async throws -> Int {
+        if deliveries.isEmpty { return 0 }
+        let rows = try await pool.execute(
+            SQL.staged,
+            [
+                .int64(term), .textArray(deliveries.map { $0.job.type.subsystem }),
+                .textArray(deliveries.map { $0.job.key }), .timestampArray(deliveries.map { $0.dueAt }),
+            ])
+        return Int(try rows.only().get(0, as: Int64.self))
+    }
+
+    /// Takes on jobs for later. A batch may name a key twice: the second is a repeat, or a conflict.
+    public func schedule(_ requests: [ScheduleRequest]) async throws -> [ScheduleAnswer] {
+        if requests.isEmpty { return [] }
+        var first: [JobIdentity: Int] = [:]
+        for (index, request) in requests.enumerated() where first[request.job.identity] == nil {
+            first[request.job.identity] = index
+        }
+        let unique = first.values.sorted().map { requests[$0] }
+        var made: Set<JobIdentity> = []
+        for row in try await pool.execute(SQL.schedule, Self.scheduleArguments(unique)) {
+            made.insert(JobIdentity(subsystem: try row.get(0), key: try row.get(1)))
+        }
+        var answers: [ScheduleAnswer] = []
+        let taken = requests.enumerated().filter { !(made.contains($1.job.identity) && first[$1.job.identity] == $0) }
+        let standing = try await compare(taken.map { $0.element })
+        for (index, request) in requests.enumerated() {
+            let identity = request.job.identity
+            if made.contains(identity), first[identity] == index {
+                answers.append(.scheduled)
+            } else {
+                answers.append(standing[Comparison(request)] ?? .conflict)
+            }
+        }
+        return answers
+    }
+
+    private struct Comparison: Hashable {
+        let identity: JobIdentity
+        let type: String
+        let payload: String
+
+        init(_ request: ScheduleRequest) {
+            identity = request.job.identity
+            type = request.job.type.name
+            payload = request.payload
+        }
+    }
+
+    private func compare(_ requests: [ScheduleRequest]) async throws -> [Comparison: ScheduleAnswer] {
+        var answers: [Comparison: ScheduleAnswer] = [:]
+        if requests.isEmpty { return answers }
+        let rows = try await pool.execute(
+            SQL.compare,
+            [
+                .textArray(requests.map { $0.job.type.subsystem }), .textArray(requests.map { $0.job.key }),
+                .textArray(requests.map { $0.job.type.name }), .textArray(requests.map { $0.payload }),
+            ])
+        var standing: [JobIdentity: (state: JobState, same: Set<Bool>)] = [:]
+        for row in rows {
+            let identity = JobIdentity(subsystem: try row.get(0), key: try row.get(1))
+            let name: String = try row.get(2)
+            guard let state = JobState(rawValue: name) else { throw UnknownState(name: name) }
+            standing[identity, default: (state, [])].same.insert(try row.get(3))
+        }
+        for request in requests {
+            guard let (state, same) = standing[request.job.identity] else { continue }
+            // One answer for all requests of a key only when they agree; else the request is compared by itself.
+            if same.count == 1 {
+                answers[Comparison(request)] = same.contains(true) ? .duplicate(state) : .conflict
+            } else {
+                answers[Comparison(request)] = try await compare([request])[Comparison(request)]
+            }
+        }
+        return answers
+    }
+
+    private static func scheduleArguments(_ requests: [ScheduleRequest]) -> [PostgresValue] {
+        [
+            .textArray(requests.map { $0.job.type.subsystem }), .textArray(requests.map { $0.job.key }),
+            .textArray(requests.map { $0.job.type.name }), .textArray(requests.map { $0.payload }),
+            .textArray(requests.map { $0.job.replyTo }), .textArray(requests.map { $0.job.correlationID }),
+            .textArray(requests.map { $0.job.subject }), .textArray(requests.map { $0.job.traceparent }),
+            .textArray(requests.map { $0.job.producer }), .int32Array(requests.map { Int32($0.job.attemptsMax ?? 0) }),
+            .int64Array(requests.map { $0.delay.milliseconds }),
+            .int64Array(requests.map { $0.job.deadline?.milliseconds }),
+        ]
+    }
+}

@@ -1,0 +1,62 @@
+import FleetModel
+import PostgresClient
+
+/// # FleetStore
+///
+/// The ledger in PostgreSQL: who owns which job, what became of it, what is owed to the broker and when. Each verb is
+/// one SQL file under `SQL/`, and each write of a lease or a claim names its epoch, token or term.
+///
+/// ```
+///  arrivals ──claim──▶ claimed             run ──complete──▶ settled, waiters
+///               └────▶ finished │ parked │ conflict │ fenced      └──▶ agenda (retry)
+///
+///  agenda ──due──▶ publish ──staged──▶ queued          worker: register ▶ renew … ▶ release
+///                                                      leader: lock ▶ term
+/// ```
+///
+/// Only the database's clock is ever compared.
+public struct FleetStore: Sendable {
+    let pool: PostgresPool
+
+    public init(pool: PostgresPool) { self.pool = pool }
+
+    /// Advisory locks of workers' lives: class of the pair (class, worker id). The bytes spell "GAIA".
+    public static let livenessLockClass: Int32 = 0x4741_4941
+    /// The advisory lock of leadership: class of the pair (class, 1).
+    public static let leaderLockClass: Int32 = 0x4741_4942
+    /// The advisory lock that lets one migration run at a time.
+    static let migrationLock: Int64 = 0x4741_4941_0000_0001
+}
+
+/// The statements, one file each. The name under which PostgreSQL prepares a statement is the file's.
+enum SQL {
+    static let registerWorker = statement("register-worker", PackageResources.register_worker_sql)
+    static let renewWorker = statement("renew-worker", PackageResources.renew_worker_sql)
+    static let beginEpoch = statement("begin-epoch", PackageResources.begin_epoch_sql)
+    static let releaseWorker = statement("release-worker", PackageResources.release_worker_sql)
+    static let holdLiveness = statement("hold-liveness", PackageResources.hold_liveness_sql)
+    static let missingWorkers = statement("missing-workers", PackageResources.missing_workers_sql)
+    static let endEpoch = statement("end-epoch", PackageResources.end_epoch_sql)
+    static let claim = statement("claim", PackageResources.claim_sql)
+    static let classify = statement("classify", PackageResources.classify_sql)
+    static let complete = statement("complete", PackageResources.complete_sql)
+    static let readBack = statement("read-back", PackageResources.read_back_sql)
+    static let waiters = statement("waiters", PackageResources.waiters_sql)
+    static let answered = statement("answered", PackageResources.answered_sql)
+    static let takeLeadership = statement("take-leadership", PackageResources.take_leadership_sql)
+    static let beginTerm = statement("begin-term", PackageResources.begin_term_sql)
+    static let due = statement("due", PackageResources.due_sql)
+    static let nextDue = statement("next-due", PackageResources.next_due_sql)
+    static let staged = statement("staged", PackageResources.staged_sql)
+    static let schedule = statement("schedule", PackageResources.schedule_sql)
+    static let compare = statement("compare", PackageResources.compare_sql)
+    static let jobShow = statement("job-show", PackageResources.job_show_sql)
+    static let statusJobs = statement("status-jobs", PackageResources.status_jobs_sql)
+    static let statusWorkers = statement("status-workers", PackageResources.status_workers_sql)
+    static let statusLeader = statement("status-leader", PackageResources.status_leader_sql)
+    static let counts = statement("counts", PackageResources.counts_sql)
+
+    private static func statement(_ name: String, _ text: [UInt8]) -> PostgresStatement {
+        PostgresStatement(name: "gaia-\(name)", sql: String(decoding: text, as: UTF8.self))
+    }
+}

@@ -1,0 +1,119 @@
+import FleetModel
+import PostgresClient
+
+/// How a worker introduces itself.
+public struct WorkerCard: Sendable {
+    public let name: String
+    public let host: String
+    public let processID: Int32
+    public let subsystems: [String]
+    public let slots: Int
+
+    public init(name: String, host: String, processID: Int32, subsystems: [String], slots: Int) {
+        self.name = name
+        self.host = host
+        self.processID = processID
+        self.subsystems = subsystems
+        self.slots = slots
+    }
+}
+
+/// A worker that should be alive and seems not to be.
+public struct MissingWorker: Sendable, Hashable {
+    public let owner: WorkerEpoch
+    public let name: String
+    /// Its lease has run out, so there is nothing left to wait for.
+    public let expired: Bool
+}
+
+extension FleetStore {
+    /// How long a lease lasts when it is not renewed.
+    public static let leaseDefault: Duration = .seconds(30)
+
+    public func register(_ card: WorkerCard, lease: Duration) async throws -> WorkerEpoch {
+        let rows = try await pool.execute(
+            SQL.registerWorker,
+            [
+                .text(card.name), .text(card.host), .int32(card.processID), .text(FleetModel.version),
+                .textArray(card.subsystems), .int32(Int32(card.slots)), .int64(lease.milliseconds),
+            ])
+        let row = try rows.only()
+        return WorkerEpoch(worker: try row.get(0), epoch: try row.get(1))
+    }
+
+    /// - Returns: false when the epoch has ended; whatever was claimed under it is no longer owned.
+    public func renew(_ owner: WorkerEpoch, lease: Duration, busy: Int, draining: Bool) async throws -> Bool {
+        let rows = try await pool.execute(
+            SQL.renewWorker,
+            [
+                .int64(owner.worker), .int32(owner.epoch), .int64(lease.milliseconds), .int32(Int32(busy)),
+                .text(draining ? "draining" : "live"),
+            ])
+        return !rows.isEmpty
+    }
+
+    public func beginEpoch(worker: Int64, lease: Duration) async throws -> WorkerEpoch {
+        let rows = try await pool.execute(SQL.beginEpoch, [.int64(worker), .int64(lease.milliseconds)])
+        return WorkerEpoch(worker: worker, epoch: try rows.only().get(0))
+    }
+
+    /// Gives the lease back after a drain.
+    public func release(_ owner: WorkerEpoch) async throws {
+        _ = try await pool.execute(SQL.releaseWorker, [.int64(owner.worker), .int32(owner.epoch)])
+    }
+
+    /// Takes the lock that tells the world this process lives, on the process's own session.
+    ///
+    /// - Returns: false when another session still holds it; it belongs to a connection of ours that the server has not
+    ///   yet given up.
+    public static func holdLiveness(of worker: Int64, on session: PostgresSession) async throws -> Bool {
+        let rows = try await session.execute(
+            SQL.holdLiveness, [.int32(livenessLockClass), .int32(Int32(truncatingIfNeeded: worker))])
+        return try rows.only().get(0)
+    }
+
+    public func missingWorkers() async throws -> [MissingWorker] {
+        try await pool.execute(SQL.missingWorkers, [.int32(Self.livenessLockClass)]).map { row in
+            MissingWorker(
+                owner: WorkerEpoch(worker: try row.get(0), epoch: try row.get(1)), name: try row.get(2),
+                expired: try row.get(3))
+        }
+    }
+
+    /// Ends the epoch of a worker that is still missing. Everything it owned may be claimed from now on.
+    ///
+    /// - Returns: whether it was ended, and how many parked deliveries became due by it.
+    public func endEpoch(of owner: WorkerEpoch, term: Int64) async throws -> (ended: Bool, due: Int) {
+        let row = try await pool.execute(
+            SQL.endEpoch,
+            [.int64(owner.worker), .int32(owner.epoch), .int32(Self.livenessLockClass), .int64(term)]
+        ).only()
+        return (try row.get(0, as: Int64.self) > 0, Int(try row.get(1, as: Int64.self)))
+    }
+
+    /// Tries to take the leader's lock on a dispatcher's own session.
+    public static func takeLeadership(on session: PostgresSession) async throws -> Bool {
+        try await session.execute(SQL.takeLeadership, [.int32(leaderLockClass)]).only().get(0)
+    }
+
+    /// Begins a term, after the lock was taken.
+    public func beginTerm(name: String) async throws -> Int64 {
+        try await pool.execute(SQL.beginTerm, [.text(name)]).only().get(0)
+    }
+}
+
+extension PostgresRows {
+    /// The one row that the statement is bound to return.
+    func only() throws -> PostgresRow {
+        guard let row = first, count == 1 else { throw UnexpectedRowCount(count: count) }
+        return row
+    }
+}
+
+/// A statement that returns exactly one row did not: schema and program do not fit together.
+public struct UnexpectedRowCount: Error, Sendable, CustomStringConvertible {
+    public let count: Int
+    public var description: String {
+        "the ledger answered with \(count) rows where it must be one; check that the schema is current: gaia migrate"
+    }
+}

@@ -1,0 +1,53 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetStore
+
+/// A delivery that has been read: a job that this worker has a handler for, its payload decoded once.
+struct Arrival: Sendable {
+    let job: Job
+    /// In canonical form.
+    let payload: String
+    let definition: JobDefinition
+    let run: JobDefinition.Prepared
+    var tag: AMQPDeliveryTag
+    let delivery: AMQPDelivery
+
+    /// Reads a delivery, or says why it must be set aside. Nothing has been claimed yet: a flawed message does not use up
+    /// its key, and the corrected one may have it.
+    init(
+        _ delivery: AMQPDelivery, definitions: [JobType: JobDefinition], payloadBytesMax: Int
+    ) throws(Rejection) {
+        var job = try Job(delivery, payloadBytesMax: payloadBytesMax)
+        guard let definition = definitions[job.type] else {
+            throw Rejection(
+                .unknownType,
+                "no handler for type '\(job.type)' in this worker; it knows "
+                    + definitions.keys.map(\.name).sorted().joined(separator: ", ")
+                    + "; correct the type, or deploy workers that know it and replay the message")
+        }
+        let payload: String
+        do {
+            payload = try CanonicalJSON.text(of: job.payload)
+        } catch {
+            throw Rejection(.invalidJSON, error.description)
+        }
+        do {
+            run = try definition.prepare(job.payload)
+        } catch {
+            throw Rejection(
+                .invalidParameters, "the payload is no \(job.type): \(error); gaia types \(job.type) prints the schema")
+        }
+        // The canonical text is what is kept; two copies of every payload in flight would be one too many.
+        job.payload = []
+        self.job = job
+        self.payload = payload
+        self.definition = definition
+        self.tag = delivery.tag
+        self.delivery = delivery
+    }
+
+    var claim: ClaimRequest {
+        ClaimRequest(job: job, payload: payload, attemptsMax: job.attemptsMax ?? definition.retry.attemptsMax)
+    }
+}

@@ -1,0 +1,127 @@
+import FleetModel
+import Synchronization
+
+/// Where deliveries wait for a free slot: as many are taken for claiming as can run at once.
+///
+/// The decision is `Waiting`, a value that does no I/O; this class only guards it and wakes the claiming task.
+final class Intake: Sendable {
+    private struct State {
+        var waiting: Waiting
+        var claimer: CheckedContinuation<[Arrival]?, Never>?
+    }
+
+    private let state: Mutex<State>
+
+    init(slots: [String: Int]) {
+        state = Mutex(State(waiting: Waiting(slots: slots)))
+    }
+
+    func arrive(_ arrivals: [Arrival]) { update { $0.arrive(arrivals) } }
+
+    /// Slots are free again.
+    func release(_ subsystem: String, _ count: Int = 1) { update { $0.release(subsystem, count) } }
+
+    /// Nothing is taken any more: the claiming task gets nil. What waits is left to the broker, which has not been told
+    /// that it arrived.
+    func stop() { update { $0.stop() } }
+
+    /// What may be claimed now, a slot reserved for each; nil once stopped. One task calls it.
+    func next() async -> [Arrival]? {
+        await withCheckedContinuation { continuation in
+            let now = state.withLock { state -> Waiting.Take in
+                let take = state.waiting.take(atMost: BatchLimit.claim)
+                if case .nothingYet = take {
+                    precondition(state.claimer == nil, "one task claims")
+                    state.claimer = continuation
+                }
+                return take
+            }
+            switch now {
+            case .batch(let batch): continuation.resume(returning: batch)
+            case .stopped: continuation.resume(returning: nil)
+            case .nothingYet: break
+            }
+        }
+    }
+
+    private func update(_ change: (inout Waiting) -> Void) {
+        let wake = state.withLock { state -> (CheckedContinuation<[Arrival]?, Never>, [Arrival]?)? in
+            change(&state.waiting)
+            guard let claimer = state.claimer else { return nil }
+            switch state.waiting.take(atMost: BatchLimit.claim) {
+            case .nothingYet: return nil
+            case .batch(let batch):
+                state.claimer = nil
+                return (claimer, batch)
+            case .stopped:
+                state.claimer = nil
+                return (claimer, nil)
+            }
+        }
+        if let (claimer, batch) = wake { claimer.resume(returning: batch) }
+    }
+}
+
+/// Who waits, and which slots are free, by subsystem.
+struct Waiting {
+    enum Take {
+        case batch([Arrival])
+        case nothingYet
+        case stopped
+    }
+
+    private struct Lane {
+        var free: Int
+        var arrivals: [Arrival] = []
+    }
+
+    private var lanes: [String: Lane]
+    private var isStopped = false
+
+    init(slots: [String: Int]) {
+        lanes = slots.mapValues { Lane(free: $0) }
+    }
+
+    mutating func arrive(_ arrivals: [Arrival]) {
+        for arrival in arrivals {
+            precondition(lanes[arrival.job.type.subsystem] != nil, "an arrival has a handler, and so its lane")
+            lanes[arrival.job.type.subsystem]?.arrivals.append(arrival)
+        }
+    }
+
+    mutating func release(_ subsystem: String, _ count: Int) { lanes[subsystem]?.free += count }
+
+    mutating func stop() {
+        isStopped = true
+        for name in lanes.keys { lanes[name]?.arrivals = [] }
+    }
+
+    /// Takes up to `limit` arrivals from lanes with free slots, in order of arrival; of several with one key only the
+    /// first, since a statement may name a row once. The others stay for the next turn.
+    mutating func take(atMost limit: Int) -> Take {
+        if isStopped { return .stopped }
+        var batch: [Arrival] = []
+        var names: Set<JobIdentity> = []
+        for name in lanes.keys {
+            guard var lane = lanes[name], lane.free > 0, !lane.arrivals.isEmpty else { continue }
+            var kept: [Arrival] = []
+            var taken = 0
+            for (index, arrival) in lane.arrivals.enumerated() {
+                if lane.free == 0 || batch.count == limit {
+                    kept.append(contentsOf: lane.arrivals[index...])
+                    break
+                }
+                if names.insert(arrival.job.identity).inserted {
+                    batch.append(arrival)
+                    lane.free -= 1
+                    taken += 1
+                } else {
+                    kept.append(arrival)
+                }
+            }
+            lane.arrivals = kept
+            lanes[name] = lane
+        }
+        return batch.isEmpty ? .nothingYet : .batch(batch)
+    }
+}

@@ -1,0 +1,152 @@
+import FleetModel
+import FleetStore
+import Logging
+import PostgresClient
+
+/// Keeps a worker's right to its jobs: one row renewed, and one lock held on a session of its own.
+///
+/// When the row can no longer be renewed in time, or says that the epoch has ended, everything that runs here may be
+/// claimed by others. Then `onFenced` is called, and a new epoch begins as soon as the database answers.
+actor LeaseKeeper {
+    private let store: FleetStore
+    private let liveness: PostgresDedicated
+    private let lease: Duration
+    private let logger: Logger
+    private var current: WorkerEpoch?
+    private var worker: Int64?
+    private var renewedAt = ContinuousClock.now
+    private var isDraining = false
+    private var isEnded = false
+    private var isRenewing = false
+    private var asking: [CheckedContinuation<WorkerEpoch?, Never>] = []
+
+    init(store: FleetStore, database: PostgresConfiguration, lease: Duration, logger: Logger) {
+        self.store = store
+        var configuration = database
+        configuration.applicationName = "gaia liveness"
+        liveness = PostgresDedicated(configuration: configuration, logger: logger)
+        self.lease = lease
+        self.logger = logger
+    }
+
+    /// Registers the worker and takes its liveness lock. Nothing is claimed before.
+    func begin(_ card: WorkerCard) async throws {
+        let owner = try await store.register(card, lease: lease)
+        worker = owner.worker
+        renewedAt = .now
+        try await Patience()({ try await self.takeLock() })
+        current = owner
+    }
+
+    /// Under which epoch to claim; waits while there is none. Nil once the worker ends.
+    func owner() async -> WorkerEpoch? {
+        if isEnded { return nil }
+        if let current { return current }
+        return await withCheckedContinuation { asking.append($0) }
+    }
+
+    /// Holds lease and lock until the task is cancelled.
+    func hold(busy: @escaping @Sendable () -> Int, onFenced: @escaping @Sendable () -> Void) async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.keepLock() }
+            group.addTask {
+                while !Task.isCancelled {
+                    // Woken by cancellation too, which ends the loop.
+                    try? await Task.sleep(for: self.lease / 3)
+                    if !Task.isCancelled { await self.renew(busy: busy, onFenced: onFenced) }
+                }
+            }
+        }
+    }
+
+    func drain() { isDraining = true }
+
+    /// A claim was refused because its epoch is over: do not wait for the next renewal to find out.
+    func refused(_ owner: WorkerEpoch, busy: @Sendable () -> Int, onFenced: @Sendable () -> Void) async {
+        if current == owner { await renew(busy: busy, onFenced: onFenced) }
+    }
+
+    /// Gives the lease back and lets the lock go.
+    func end() async {
+        isEnded = true
+        answer(nil)
+        if let current {
+            do {
+                try await Patience(limit: .seconds(3))({ try await self.store.release(current) })
+            } catch {
+                logger.warning("the lease could not be given back, it ends by itself in \(lease): \(error)")
+            }
+        }
+        await liveness.close()
+    }
+
+    // MARK: The lease
+
+    private func renew(busy: @Sendable () -> Int, onFenced: @Sendable () -> Void) async {
+        // Actors are reentrant: one renewal at a time.
+        if isRenewing || isEnded { return }
+        isRenewing = true
+        defer { isRenewing = false }
+        do {
+            if let owner = current {
+                let began = ContinuousClock.now
+                if try await store.renew(owner, lease: lease, busy: busy(), draining: isDraining) {
+                    renewedAt = began
+                    return
+                }
+                logger.error("\(owner) has ended: the dispatcher took this worker for dead")
+                current = nil
+                onFenced()
+            }
+            guard let worker, !isEnded else { return }
+            let began = ContinuousClock.now
+            let owner = try await store.beginEpoch(worker: worker, lease: lease)
+            renewedAt = began
+            current = owner
+            logger.notice("\(owner) begins")
+            answer(owner)
+        } catch {
+            logger.warning("the lease could not be renewed: \(error)")
+            // By our own clock from before the last renewal was sent, so never later than the database's end.
+            if current != nil, ContinuousClock.now - renewedAt >= lease * 0.8 {
+                current = nil
+                onFenced()
+            }
+        }
+    }
+
+    private func answer(_ owner: WorkerEpoch?) {
+        let waiting = asking
+        asking = []
+        for continuation in waiting { continuation.resume(returning: owner) }
+    }
+
+    // MARK: The lock
+
+    private func keepLock() async {
+        while !Task.isCancelled {
+            let lost = await liveness.closed()
+            if Task.isCancelled || isEnded { return }
+            logger.warning("the liveness connection was lost: \(lost.map { "\($0)" } ?? "closed")")
+            do {
+                try await Patience(initial: .milliseconds(20), cap: .milliseconds(200))({ try await self.takeLock() })
+            } catch {
+                return  // Cancelled: nothing else ends it.
+            }
+        }
+    }
+
+    private func takeLock() async throws {
+        guard let worker else { return }
+        let session = try await liveness.connect()
+        guard try await FleetStore.holdLiveness(of: worker, on: session) else {
+            throw LockStillHeld(worker: worker)
+        }
+    }
+}
+
+/// The server has not yet noticed that our former session is gone.
+struct LockStillHeld: Error, CustomStringConvertible {
+    let worker: Int64
+    var description: String { "the liveness lock of worker \(worker) is still held by its former session" }
+}

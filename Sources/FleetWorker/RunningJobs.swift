@@ -1,0 +1,155 @@
+import AMQPClient
+import FleetModel
+import FleetStore
+import Synchronization
+
+/// What this worker owns at the moment, from claim to committed completion.
+///
+/// Each job runs in a task of its own whose handle is kept here: a child of a task group could not be cancelled by
+/// itself, and deadlines, fencing and draining need just that. No task outlives the worker, since draining waits until
+/// this table is empty.
+final class RunningJobs: Sendable {
+    /// Why a task was cancelled by us.
+    enum Interruption: Sendable, Equatable {
+        /// Its attempt took longer than its type allows.
+        case timeout
+        /// The whole job's time is over.
+        case deadline
+        /// The worker stops, or has lost its lease: another shall run it.
+        case handBack
+    }
+
+    private struct Entry {
+        var arrival: Arrival
+        let ownership: Ownership
+        let expiry: ContinuousClock.Instant
+        let expiryKind: Interruption
+        var interruption: Interruption?
+        var interruptedAt: ContinuousClock.Instant?
+        var isSettled = false
+        var task: Task<Void, Never>?
+    }
+
+    private struct State {
+        var entries: [JobIdentity: Entry] = [:]
+        var emptied: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    var count: Int { state.withLock { $0.entries.count } }
+
+    /// Enters a claimed job and starts its task.
+    func start(
+        _ arrival: Arrival, _ ownership: Ownership, expiry: ContinuousClock.Instant, expiryKind: Interruption,
+        body: @escaping @Sendable () async -> Void
+    ) {
+        state.withLock { state in
+            let previous = state.entries.updateValue(
+                Entry(
+                    arrival: arrival, ownership: ownership, expiry: expiry, expiryKind: expiryKind,
+                    task: Task(operation: body)),
+                forKey: arrival.job.identity)
+            precondition(previous == nil, "a job was claimed while it ran here: \(arrival.job.identity)")
+        }
+    }
+
+    enum LocalMatch {
+        case none
+        /// The job runs here and its own delivery was lost with the connection: the new one has taken its place.
+        case adopted
+        /// A repeat of a job that runs here.
+        case duplicate
+    }
+
+    /// Looks for a job that runs here already under the arrival's key.
+    func match(_ arrival: Arrival) -> LocalMatch {
+        state.withLock { state in
+            guard let entry = state.entries[arrival.job.identity] else { return .none }
+            if entry.arrival.tag.generation < arrival.tag.generation, arrival.delivery.redelivered,
+                entry.arrival.payload == arrival.payload, entry.arrival.job.type == arrival.job.type
+            {
+                state.entries[arrival.job.identity]?.arrival.tag = arrival.tag
+                return .adopted
+            }
+            return .duplicate
+        }
+    }
+
+    /// The one place that decides who settles a job: its handler's end, or the sweep that gave the handler up. The token
+    /// tells a handler that was given up from the next attempt of the same job here.
+    ///
+    /// - Returns: the job with its present delivery and why it was interrupted; nil when it is settled already.
+    func beginSettling(_ identity: JobIdentity, token: Int64) -> (Arrival, Ownership, Interruption?)? {
+        state.withLock { state in
+            guard var entry = state.entries[identity], entry.ownership.token == token, !entry.isSettled else {
+                return nil
+            }
+            entry.isSettled = true
+            entry.task = nil
+            state.entries[identity] = entry
+            return (entry.arrival, entry.ownership, entry.interruption)
+        }
+    }
+
+    /// The completion is committed, or void.
+    ///
+    /// - Returns: the delivery to acknowledge, which may have changed while the job was being settled.
+    func remove(_ identity: JobIdentity) -> AMQPDeliveryTag? {
+        let (tag, emptied) = state.withLock { state -> (AMQPDeliveryTag?, [CheckedContinuation<Void, Never>]) in
+            let entry = state.entries.removeValue(forKey: identity)
+            guard state.entries.isEmpty else { return (entry?.arrival.tag, []) }
+            defer { state.emptied = [] }
+            return (entry?.arrival.tag, state.emptied)
+        }
+        for waiter in emptied { waiter.resume() }
+        return tag
+    }
+
+    /// Cancels what has run too long.
+    ///
+    /// - Returns: jobs whose handler has ignored its cancellation for `grace`, with their tokens.
+    func interruptExpired(now: ContinuousClock.Instant, grace: Duration) -> [(JobIdentity, Int64)] {
+        let (tasks, stubborn) = state.withLock { state -> ([Task<Void, Never>], [(JobIdentity, Int64)]) in
+            var tasks: [Task<Void, Never>] = []
+            var stubborn: [(JobIdentity, Int64)] = []
+            for (identity, entry) in state.entries where !entry.isSettled {
+                if let since = entry.interruptedAt {
+                    if now - since > grace { stubborn.append((identity, entry.ownership.token)) }
+                } else if entry.expiry <= now {
+                    if let task = entry.task { tasks.append(task) }
+                    state.entries[identity]?.interruption = entry.expiryKind
+                    state.entries[identity]?.interruptedAt = now
+                }
+            }
+            return (tasks, stubborn)
+        }
+        for task in tasks { task.cancel() }
+        return stubborn
+    }
+
+    /// Cancels everything, for another worker to run.
+    func interruptAll() {
+        let tasks = state.withLock { state -> [Task<Void, Never>] in
+            var tasks: [Task<Void, Never>] = []
+            for (identity, entry) in state.entries where !entry.isSettled && entry.interruption == nil {
+                if let task = entry.task { tasks.append(task) }
+                state.entries[identity]?.interruption = .handBack
+                state.entries[identity]?.interruptedAt = .now
+            }
+            return tasks
+        }
+        for task in tasks { task.cancel() }
+    }
+
+    /// Waits until nothing is owned any more.
+    func empty() async {
+        await withCheckedContinuation { continuation in
+            let isEmpty = state.withLock { state in
+                if !state.entries.isEmpty { state.emptied.append(continuation) }
+                return state.entries.isEmpty
+            }
+            if isEmpty { continuation.resume() }
+        }
+    }
+}

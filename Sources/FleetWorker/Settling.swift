@@ -1,0 +1,360 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetStore
+import Logging
+import PostgresClient
+import Synchronization
+
+/// A run's end on its way into the ledger.
+struct Ending: Sendable {
+    let arrival: Arrival
+    let ownership: Ownership
+    let settlement: Settlement
+}
+
+/// What is to be published before a delivery may be acknowledged.
+struct Publication: Sendable {
+    /// Without these the delivery is kept: the result, or the message that is set aside.
+    var required: [AMQPMessage] = []
+    /// Copies and news: given up when the broker keeps refusing them, since the required ones hold the same facts.
+    var courtesy: [AMQPMessage] = []
+    var acknowledge: AMQPDeliveryTag?
+    /// Repeats that this publication answers.
+    var waiters: [Waiter] = []
+    var refusals = 0
+
+    /// How often courtesy messages are tried against a broker that refuses them.
+    static let refusalsMax = 5
+}
+
+/// The last two stages: completions into the ledger, then results to the broker, then acknowledgements. Each takes all
+/// that has gathered while it was busy.
+final class Settler: Sendable {
+    let endings = BatchQueue<Ending>()
+    let publications = BatchQueue<Publication>()
+    let running: RunningJobs
+    let store: FleetStore
+    let consumer: AMQPConsumer
+    let publisher: AMQPPublisher
+    let worker: String
+    let logger: Logger
+    let counters: WorkerCounters
+    /// Publications that are out of the queue to be tried later; at the end they are waited for.
+    private let deferred = Countdown()
+    private let patienceIsOver = Mutex(false)
+
+    init(
+        running: RunningJobs, store: FleetStore, consumer: AMQPConsumer, publisher: AMQPPublisher, worker: String,
+        logger: Logger, counters: WorkerCounters
+    ) {
+        self.running = running
+        self.store = store
+        self.consumer = consumer
+        self.publisher = publisher
+        self.worker = worker
+        self.logger = logger
+        self.counters = counters
+    }
+
+    /// The worker must end: what cannot be written or published now is left to redelivery.
+    func hurry() { patienceIsOver.withLock { $0 = true } }
+
+    var isHurried: Bool { patienceIsOver.withLock { $0 } }
+
+    // MARK: Completing
+
+    /// Runs until `endings` is finished and empty.
+    func complete() async {
+        while let batch = await endings.next() {
+            var rest = batch[...]
+            while !rest.isEmpty {
+                await complete(Array(rest.prefix(BatchLimit.completion)))
+                rest = rest.dropFirst(BatchLimit.completion)
+            }
+        }
+    }
+
+    private func complete(_ endings: [Ending]) async {
+        let completions = endings.map {
+            Completion(
+                identity: $0.arrival.job.identity, token: $0.ownership.token, attempt: $0.ownership.attempt,
+                settlement: $0.settlement)
+        }
+        do {
+            let answers = try await Patience()(
+                isHopeless: { DatabaseFault.isData($0) || self.isHurried },
+                onFailure: { error, count, pause in
+                    // The first failure is news, then every tenth, or a long outage would fill the log.
+                    if count % 10 == 1 {
+                        self.logger.warning("completions wait for the database: \(error); next try in \(pause)")
+                    }
+                },
+                { try await self.store.complete(completions, worker: worker) })
+            conclude(endings, answers)
+        } catch where DatabaseFault.isData(error) && endings.count > 1 {
+            // One outcome that the database cannot store must not hold up its neighbours.
+            for half in [endings[..<(endings.count / 2)], endings[(endings.count / 2)...]] {
+                await complete(Array(half))
+            }
+        } catch where DatabaseFault.isData(error) {
+            let ending = endings[0]
+            if case .discard = ending.settlement {
+                giveUp(endings, error)
+            } else {
+                let failure = JobFailure(.permanent, code: "output.unstorable", message: "\(error)")
+                await complete([
+                    Ending(arrival: ending.arrival, ownership: ending.ownership, settlement: .discard(failure))
+                ])
+            }
+        } catch {
+            giveUp(endings, error)
+        }
+    }
+
+    /// The worker was stopped before the ledger could be reached. The deliveries are not acknowledged, so the jobs come
+    /// again elsewhere and are claimed once this worker's epoch has ended.
+    private func giveUp(_ endings: [Ending], _ error: any Error) {
+        for ending in endings { _ = running.remove(ending.arrival.job.identity) }
+        logger.error("\(endings.count) outcomes could not be written; their jobs will run again: \(error)")
+    }
+
+    private func conclude(_ endings: [Ending], _ answers: [CompletionAnswer]) {
+        var batch: [Publication] = []
+        batch.reserveCapacity(endings.count)
+        var requeued: [AMQPDeliveryTag] = []
+        for (ending, answer) in zip(endings, answers) {
+            let arrival = ending.arrival
+            let tag = running.remove(arrival.job.identity)
+            switch answer {
+            case .fenced:
+                counters.add(\.fenced)
+                logger.warning(
+                    "fenced: the outcome of \(arrival.job.identity) attempt \(ending.ownership.attempt) is void, another claim owns it")
+                if let tag { requeued.append(tag) }
+            case .settled(let finishedAt, let attempt, let waiters):
+                if case .handBack = ending.settlement {
+                    if let tag { requeued.append(tag) }
+                    continue
+                }
+                var publication = publication(ending, finishedAt: finishedAt?.iso8601, attempt: attempt, waiters)
+                publication.acknowledge = tag
+                batch.append(publication)
+            }
+        }
+        if !requeued.isEmpty { consumer.reject(requeued, requeue: true) }
+        publications.append(contentsOf: batch)
+    }
+
+    private func publication(
+        _ ending: Ending, finishedAt: String?, attempt: Int, _ waiters: [Waiter]
+    ) -> Publication {
+        let (job, token) = (ending.arrival.job, ending.ownership.token)
+        var publication = Publication()
+        var output: String?
+        var failure: JobFailure?
+        switch ending.settlement {
+        case .succeed(let value):
+            output = value
+            counters.add(\.succeeded)
+        case .retry(let error, let delay, _):
+            counters.add(\.retried)
+            publication.courtesy.append(
+                JobEvent(
+                    .retrying, job: job, attempt: ending.ownership.attempt,
+                    error: error.document(attempt: ending.ownership.attempt, worker: worker), delay: delay
+                ).message(token: token))
+            return publication
+        case .discard(let error):
+            failure = error
+            counters.add(\.discarded)
+            logger.notice("discarded: \(job.identity) after attempt \(ending.ownership.attempt): \(error)")
+        case .doubt(let error):
+            failure = error
+            counters.add(\.discarded)
+            logger.warning("indeterminate: \(job.identity), an operator must decide: \(error)")
+        case .handBack: preconditionFailure("what is handed back is not published")
+        }
+        let error = failure?.document(attempt: ending.ownership.attempt, worker: worker)
+        if let error {
+            let kind: JobEvent.Kind = ending.settlement.state == .discarded ? .discarded : .indeterminate
+            publication.courtesy.append(
+                JobEvent(kind, job: job, attempt: ending.ownership.attempt, error: error).message(token: token))
+        }
+        let result = JobResult(
+            identity: job.identity, type: job.type.name, state: ending.settlement.state, attempt: attempt,
+            finishedAt: finishedAt ?? "", output: output, error: error)
+        publication.answer(with: result, replyTo: job.replyTo, correlationID: job.correlationID, waiters: waiters)
+        return publication
+    }
+
+    // MARK: Publishing
+
+    /// Runs until `publications` is finished and empty.
+    func publish() async {
+        while let batch = await publications.next() {
+            let outcomes = await publisher.publish(batch.flatMap { $0.required + $0.courtesy })
+            var position = 0
+            var settled: [AMQPDeliveryTag] = []
+            var answered: [Waiter] = []
+            for var publication in batch {
+                let open = publication.strike(outcomes[position...])
+                position += open.count
+                if publication.isDone {
+                    if let tag = publication.acknowledge { settled.append(tag) }
+                    answered.append(contentsOf: publication.waiters)
+                } else {
+                    tryLater(publication, open.reason)
+                }
+            }
+            // A crash before this line repeats the results under the same ids; the delivery comes again.
+            if !answered.isEmpty { await strikeOut(answered) }
+            if !settled.isEmpty { consumer.acknowledge(settled) }
+        }
+    }
+
+    /// Waits until nothing is on its way back into the queue, and ends the queue.
+    func finishPublishing() async {
+        await deferred.zero()
+        publications.finish()
+    }
+
+    private func strikeOut(_ waiters: [Waiter]) async {
+        do {
+            try await Patience(limit: .seconds(5))({ try await self.store.answered(waiters) })
+        } catch {
+            // They stay on the agenda and are answered once more, under the same id.
+            logger.warning("\(waiters.count) answered repeats could not be struck out and may be answered again: \(error)")
+        }
+    }
+
+    private func tryLater(_ publication: Publication, _ reason: String) {
+        if isHurried {
+            return logger.error("a result could not be published before the end; its delivery comes again: \(reason)")
+        }
+        let pause = Patience(initial: .milliseconds(100)).pause(afterFailure: publication.refusals + 1)
+        logger.warning("a result was not confirmed and is published again in \(pause): \(reason)")
+        deferred.up()
+        Task {
+            // Cancelled only when the process ends at once; then the delivery comes again.
+            try? await Task.sleep(for: pause)
+            publications.append(publication)
+            deferred.down()
+        }
+    }
+}
+
+extension Publication {
+    /// Adds the result for everyone, for whoever asked with this delivery, and for the repeats that wait.
+    mutating func answer(with result: JobResult, replyTo: String?, correlationID: String?, waiters: [Waiter]) {
+        required.append(result.message(correlationID: correlationID))
+        var told: Set<Waiter> = []
+        if let replyTo {
+            courtesy.append(result.reply(to: replyTo, correlationID: correlationID))
+            told.insert(
+                Waiter(
+                    identity: result.identity, replyTo: replyTo, correlationID: correlationID ?? result.identity.key))
+        }
+        for waiter in waiters where told.insert(waiter).inserted {
+            courtesy.append(result.reply(to: waiter.replyTo, correlationID: waiter.correlationID))
+        }
+        self.waiters = waiters
+    }
+
+    var isDone: Bool { required.isEmpty && courtesy.isEmpty }
+
+    /// Strikes out what was confirmed, and courtesy that the broker will not have.
+    ///
+    /// - Parameter outcomes: begins with those of this publication's messages.
+    /// - Returns: how many outcomes were this publication's, and the last reason for one that stays.
+    mutating func strike(_ outcomes: ArraySlice<AMQPPublishOutcome>) -> (count: Int, reason: String) {
+        let count = required.count + courtesy.count
+        var reason = ""
+        var wasRefused = false
+        var keep: [Bool] = []
+        for outcome in outcomes.prefix(count) {
+            switch outcome {
+            case .confirmed: keep.append(false)
+            case .returned(let code, let text):
+                (reason, wasRefused) = ("returned: \(code) \(text)", true)
+                keep.append(true)
+            case .refused:
+                (reason, wasRefused) = ("refused by the broker", true)
+                keep.append(true)
+            case .unknown(let text), .notSent(let text):
+                reason = text
+                keep.append(true)
+            }
+        }
+        if wasRefused { refusals += 1 }
+        let split = required.count
+        required = zip(required, keep).filter(\.1).map(\.0)
+        courtesy = refusals >= Self.refusalsMax ? [] : zip(courtesy, keep.dropFirst(split)).filter(\.1).map(\.0)
+        return (count, reason)
+    }
+}
+
+/// Which database errors concern the data sent, so that trying again cannot help.
+enum DatabaseFault {
+    static func isData(_ error: any Error) -> Bool {
+        guard let state = (error as? PostgresError)?.sqlState else { return false }
+        // 22: data exception; 54: program limit exceeded.
+        return state.hasPrefix("22") || state.hasPrefix("54")
+    }
+}
+
+/// Counts what is outstanding and lets one wait for none.
+final class Countdown: Sendable {
+    private struct State {
+        var count = 0
+        var waiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    func up() { state.withLock { $0.count += 1 } }
+
+    func down() {
+        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
+            state.count -= 1
+            guard state.count == 0 else { return [] }
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    func zero() async {
+        await withCheckedContinuation { continuation in
+            let isZero = state.withLock { state in
+                if state.count > 0 { state.waiters.append(continuation) }
+                return state.count == 0
+            }
+            if isZero { continuation.resume() }
+        }
+    }
+}
+
+/// What a worker has done since it started.
+public final class WorkerCounters: Sendable {
+    public struct Values: Sendable, Equatable {
+        public var claimed = 0
+        public var succeeded = 0
+        public var retried = 0
+        public var discarded = 0
+        public var fenced = 0
+        public var repeats = 0
+        public var parked = 0
+        public var rejected = 0
+    }
+
+    private let state = Mutex(Values())
+
+    public init() {}
+
+    public var values: Values { state.withLock { $0 } }
+
+    func add(_ path: any WritableKeyPath<Values, Int> & Sendable, _ count: Int = 1) {
+        state.withLock { $0[keyPath: path] += count }
+    }
+}

@@ -1,0 +1,410 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetStore
+import Logging
+import PostgresClient
+import ServiceLifecycle
+import Synchronization
+
+/// A worker: serves the handlers it was given until it is told to stop, then drains.
+///
+/// ```swift
+/// let worker = Worker(configuration, definitions: [greet], logger: logger)
+/// try await ServiceGroup(services: [worker], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger).run()
+/// ```
+///
+/// On a graceful shutdown it stops consuming, lets running jobs end until `configuration.drain` is over, cancels the
+/// rest and hands them back unspent, flushes what is settled, gives its lease back, and returns.
+public final class Worker: Service {
+    private let configuration: WorkerConfiguration
+    private let definitions: [JobType: JobDefinition]
+    private let subsystems: [String]
+    private let logger: Logger
+    private let pool: PostgresPool
+    private let store: FleetStore
+    private let publisher: AMQPPublisher
+    private let consumer: AMQPConsumer
+    private let intake: Intake
+    private let running = RunningJobs()
+    private let settler: Settler
+    private let lease: LeaseKeeper
+    /// What this worker has done so far.
+    public let counters = WorkerCounters()
+    /// Called once, when the first deliveries may arrive.
+    private let onReady: @Sendable () -> Void
+
+    /// How long a cancelled handler may take to end before its job is settled without it.
+    static let stubbornGrace: Duration = .seconds(5)
+    /// How often running jobs are looked at for deadlines; an attempt's time limit holds to within this.
+    static let sweepInterval: Duration = .milliseconds(100)
+    /// How long, after the drain time, outcomes may wait for database and broker before they are left to redelivery.
+    static let flushLimit: Duration = .seconds(10)
+
+    public init(
+        _ configuration: WorkerConfiguration, definitions: [JobDefinition], logger: Logger,
+        onReady: @escaping @Sendable () -> Void = {}
+    ) {
+        var byType: [JobType: JobDefinition] = [:]
+        for definition in definitions {
+            let previous = byType.updateValue(definition, forKey: definition.type)
+            precondition(previous == nil, "two handlers for \(definition.type)")
+        }
+        self.configuration = configuration
+        self.definitions = byType
+        self.logger = logger
+        self.onReady = onReady
+        subsystems = Set(byType.keys.map(\.subsystem)).sorted()
+        let topology = FleetBroker.topology(subsystems: subsystems)
+        var amqp = configuration.amqp
+        amqp.connectionName = "\(configuration.name) publishing"
+        publisher = AMQPPublisher(configuration: amqp, logger: logger)
+        amqp.connectionName = "\(configuration.name) consuming"
+        consumer = AMQPConsumer(
+            configuration: amqp,
+            subscriptions: subsystems.map {
+                AMQPSubscription(
+                    queue: FleetBroker.jobsQueue($0), prefetch: configuration.prefetch(of: $0),
+                    consumerTag: configuration.name)
+            },
+            topology: topology, logger: logger)
+        pool = PostgresPool(configuration: configuration.database, logger: logger)
+        store = FleetStore(pool: pool)
+        intake = Intake(
+            slots: Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) }))
+        settler = Settler(
+            running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
+            logger: logger, counters: counters)
+        lease = LeaseKeeper(
+            store: store, database: configuration.database, lease: configuration.lease, logger: logger)
+    }
+
+    // MARK: Life
+
+    public func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.pool.run() }
+            do {
+                try await store.awaitReady(
+                    configuration.database, limit: configuration.startWait, logger: logger)
+                try await FleetBroker.awaitReady(
+                    configuration.amqp, FleetBroker.topology(subsystems: subsystems), limit: configuration.startWait,
+                    logger: logger)
+                try await lease.begin(card)
+            } catch {
+                await pool.close()
+                group.cancelAll()
+                throw error
+            }
+            try await serve()
+            await pool.close()
+            try await group.waitForAll()
+        }
+    }
+
+    private enum Part { case drained, other }
+
+    private func serve() async throws {
+        try await withThrowingTaskGroup(of: Part.self) { group in
+            func add(_ body: @escaping @Sendable () async throws -> Void) {
+                group.addTask {
+                    try await body()
+                    return .other
+                }
+            }
+            add { try await self.publisher.run() }
+            add { try await self.consumer.run() }
+            add { await self.lease.hold(busy: { self.running.count }, onFenced: { self.fence() }) }
+            add { await self.receive() }
+            add { await self.claim() }
+            add { await self.settler.complete() }
+            add { await self.settler.publish() }
+            add { await self.sweep() }
+            group.addTask {
+                // Ends by a graceful shutdown, or by cancellation when a link has failed for good.
+                try? await gracefulShutdown()
+                await self.drain(hastily: Task.isCancelled)
+                return .drained
+            }
+            logger.info(
+                "worker \(configuration.name) serves \(definitions.keys.map(\.name).sorted().joined(separator: ", "))")
+            onReady()
+            // What ends with an error ends the group: the others are cancelled, and draining follows from that.
+            while let part = try await group.next() {
+                if part == .drained { group.cancelAll() }
+            }
+        }
+    }
+
+    private var card: WorkerCard {
+        WorkerCard(
+            name: configuration.name, host: configuration.host, processID: configuration.processID,
+            subsystems: subsystems, slots: subsystems.reduce(0) { $0 + configuration.slots(of: $1) })
+    }
+
+    /// Stops in the order in which work flows, so that each stage empties into the next.
+    ///
+    /// - Parameter hastily: a link has failed for good; there is nothing to wait for.
+    private func drain(hastily: Bool) async {
+        let limit = hastily ? .zero : configuration.drain
+        logger.info("draining: \(running.count) jobs run, \(limit) at most")
+        await lease.drain()
+        await consumer.stopConsuming()
+        intake.stop()
+        let overdue = Task {
+            try await Task.sleep(for: limit)
+            let count = running.count
+            if count > 0 { logger.notice("drain time is over: \(count) jobs are cancelled and handed back") }
+            running.interruptAll()
+            try await Task.sleep(for: hastily ? .zero : Self.flushLimit)
+            settler.hurry()
+        }
+        await claiming.zero()
+        await running.empty()
+        settler.endings.finish()
+        await settler.finishPublishing()
+        overdue.cancel()
+        await consumer.close()
+        await publisher.close()
+        await lease.end()
+        let done = counters.values
+        logger.info(
+            "drained: \(done.succeeded) succeeded, \(done.retried) retried, \(done.discarded) discarded, \(done.rejected) set aside")
+    }
+
+    /// The lease is lost: what runs here may be claimed by others at any moment, so it is stopped and handed back.
+    private func fence() {
+        logger.error("the lease was lost: \(running.count) running jobs are cancelled")
+        running.interruptAll()
+    }
+
+    // MARK: Receiving
+
+    private func receive() async {
+        for await batch in consumer.deliveries {
+            var arrivals: [Arrival] = []
+            arrivals.reserveCapacity(batch.count)
+            for delivery in batch {
+                do throws(Rejection) {
+                    arrivals.append(
+                        try Arrival(
+                            delivery, definitions: definitions, payloadBytesMax: configuration.payloadBytesMax))
+                } catch {
+                    reject(delivery, error)
+                }
+            }
+            intake.arrive(arrivals)
+        }
+    }
+
+    private func reject(_ delivery: AMQPDelivery, _ rejection: Rejection) {
+        counters.add(\.rejected)
+        let name = delivery.properties.messageID ?? "without message_id"
+        logger.notice("set aside (\(rejection.reason.rawValue)): message \(name) from \(delivery.queue): \(rejection)")
+        var publication = Publication()
+        publication.courtesy = rejection.notices(delivery, worker: configuration.name)
+        if delivery.flaws.contains(.oversize) {
+            // Its body was never taken into memory: the broker moves it by itself.
+            consumer.reject([delivery.tag], requeue: false)
+        } else {
+            publication.required = [rejection.setAside(delivery, worker: configuration.name)]
+            publication.acknowledge = delivery.tag
+        }
+        settler.publications.append(publication)
+    }
+
+    // MARK: Claiming
+
+    private let claiming = Countdown()
+
+    private func claim() async {
+        claiming.up()
+        defer { claiming.down() }
+        while let batch = await intake.next() {
+            var fresh: [Arrival] = []
+            var repeats: [Arrival] = []
+            for arrival in batch {
+                switch running.match(arrival) {
+                case .none: fresh.append(arrival)
+                case .adopted: intake.release(arrival.job.type.subsystem)
+                case .duplicate: repeats.append(arrival)
+                }
+            }
+            await ask(fresh) { try await self.store.claim($0, by: $1) }
+            await ask(repeats) { try await self.store.classify($0, by: $1) }
+        }
+    }
+
+    /// Puts a batch before the ledger and acts on each answer.
+    private func ask(
+        _ batch: [Arrival], _ question: ([ClaimRequest], WorkerEpoch) async throws -> [ClaimAnswer]
+    ) async {
+        if batch.isEmpty { return }
+        guard let owner = await lease.owner() else { return abandon(batch) }
+        do {
+            let answers = try await Patience()(
+                isHopeless: { DatabaseFault.isData($0) || self.settler.isHurried },
+                onFailure: { error, count, pause in
+                    if count % 10 == 1 {
+                        self.logger.warning("claims wait for the database: \(error); next try in \(pause)")
+                    }
+                },
+                { try await question(batch.map(\.claim), owner) })
+            await act(on: answers, batch, owner)
+        } catch where DatabaseFault.isData(error) && batch.count > 1 {
+            // One message that the database cannot store must not hold up its neighbours.
+            await ask(Array(batch[..<(batch.count / 2)]), question)
+            await ask(Array(batch[(batch.count / 2)...]), question)
+        } catch where DatabaseFault.isData(error) {
+            intake.release(batch[0].job.type.subsystem)
+            reject(batch[0].delivery, Rejection(.malformed, "the ledger cannot hold this message: \(error)"))
+        } catch {
+            abandon(batch)
+        }
+    }
+
+    private func act(on answers: [ClaimAnswer], _ batch: [Arrival], _ owner: WorkerEpoch) async {
+        var finished: [(Arrival, JobResult)] = []
+        var again: [Arrival] = []
+        var parked: [AMQPDeliveryTag] = []
+        var isFenced = false
+        for (arrival, answer) in zip(batch, answers) {
+            if case .claimed(let ownership) = answer {
+                start(arrival, ownership)
+                continue
+            }
+            intake.release(arrival.job.type.subsystem)
+            switch answer {
+            case .claimed: break
+            case .finished(let result): finished.append((arrival, result))
+            case .parked: parked.append(arrival.tag)
+            case .conflict(let type):
+                reject(
+                    arrival.delivery,
+                    Rejection(
+                        .conflict,
+                        "the key '\(arrival.job.key)' belongs to another \(type) job, with another type or payload; "
+                            + "it was not run: give this job a key of its own"))
+            case .again: again.append(arrival)
+            case .fenced:
+                isFenced = true
+                again.append(arrival)
+            }
+        }
+        counters.add(\.parked, parked.count)
+        consumer.acknowledge(parked)
+        await answerAgain(finished)
+        if isFenced {
+            await lease.refused(owner, busy: { self.running.count }, onFenced: { self.fence() })
+        }
+        intake.arrive(again)
+    }
+
+    /// Repeats of finished jobs get the stored result, and so does everyone who still waits for it.
+    private func answerAgain(_ finished: [(Arrival, JobResult)]) async {
+        if finished.isEmpty { return }
+        counters.add(\.repeats, finished.count)
+        var waiters: [JobIdentity: [Waiter]] = [:]
+        do {
+            let found = try await Patience()(
+                isHopeless: { _ in self.settler.isHurried },
+                { try await self.store.waiters(of: finished.map { $0.1.identity }) })
+            waiters = Dictionary(grouping: found, by: \.identity)
+        } catch {
+            logger.warning("\(finished.count) repeats are left to redelivery: \(error)")
+            return
+        }
+        settler.publications.append(
+            contentsOf: finished.map { arrival, result in
+                var publication = Publication()
+                publication.acknowledge = arrival.tag
+                publication.answer(
+                    with: result, replyTo: arrival.job.replyTo, correlationID: arrival.job.correlationID,
+                    waiters: waiters[result.identity] ?? [])
+                return publication
+            })
+    }
+
+    /// The worker stops before these could be claimed: they are the broker's still.
+    private func abandon(_ batch: [Arrival]) {
+        consumer.reject(batch.map(\.tag), requeue: true)
+        for arrival in batch { intake.release(arrival.job.type.subsystem) }
+    }
+
+    // MARK: Running
+
+    private func start(_ arrival: Arrival, _ ownership: Ownership) {
+        counters.add(\.claimed)
+        let timeout = arrival.definition.timeout
+        let isShort = ownership.remaining.map { $0 < timeout } ?? false
+        running.start(
+            arrival, ownership, expiry: .now + min(timeout, ownership.remaining ?? timeout),
+            expiryKind: isShort ? .deadline : .timeout
+        ) {
+            let outcome = await self.execute(arrival, ownership)
+            self.settle(arrival.job.identity, ownership.token, outcome)
+            self.intake.release(arrival.job.type.subsystem)
+        }
+    }
+
+    private func execute(_ arrival: Arrival, _ ownership: Ownership) async -> Outcome {
+        if ownership.attempt > ownership.attemptsMax {
+            return .failed(
+                JobFailure(
+                    .permanent, code: "attempts-spent",
+                    message: "all \(ownership.attemptsMax) attempts were begun and none ended: its workers died or were stopped"))
+        }
+        let context = JobContext(
+            type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
+            subject: arrival.job.subject, traceparent: arrival.job.traceparent)
+        do {
+            let output = try await arrival.run(context)
+            guard output.utf8.count <= configuration.outputBytesMax else {
+                return .failed(
+                    JobFailure(
+                        .permanent, code: "output.too-large",
+                        message: "the output has \(output.utf8.count) bytes, at most \(configuration.outputBytesMax) are stored (limits.output_bytes)"))
+            }
+            return .succeeded(output: output)
+        } catch {
+            return .failed(JobFailure(error))
+        }
+    }
+
+    /// Decides what an outcome means and sends it on its way.
+    private func settle(_ identity: JobIdentity, _ token: Int64, _ outcome: Outcome) {
+        guard let (arrival, ownership, interruption) = running.beginSettling(identity, token: token) else { return }
+        var outcome = outcome
+        // A handler that succeeded in spite of its interruption has succeeded.
+        if case .failed(let failure) = outcome, let interruption {
+            switch interruption {
+            case .handBack: outcome = .handedBack
+            case .timeout:
+                outcome = .failed(
+                    JobFailure(
+                        .transient, code: "timeout",
+                        message: "the attempt took longer than \(arrival.definition.timeout) and was cancelled (\(failure.code))"))
+            case .deadline:
+                outcome = .failed(
+                    JobFailure(.permanent, code: "deadline", message: "the job's time was over before it was done"))
+            }
+        }
+        var random = SystemRandomNumberGenerator()
+        let settlement = Settlement(
+            outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax,
+            policy: arrival.definition.retry, using: &random)
+        settler.endings.append(Ending(arrival: arrival, ownership: ownership, settlement: settlement))
+    }
+
+    /// Ends what has run too long; the handler is told by cancellation, and given up when it does not listen.
+    private func sweep() async {
+        while !Task.isCancelled {
+            for (identity, token) in running.interruptExpired(now: .now, grace: Self.stubbornGrace) {
+                logger.error("the handler of \(identity) ignores its cancellation; its job is settled, its slot stays taken")
+                settle(identity, token, .failed(JobFailure(CancellationError())))
+            }
+            // Woken by cancellation too, which ends the loop.
+            try? await Task.sleep(for: Self.sweepInterval)
+        }
+    }
+}
