@@ -18,6 +18,12 @@ public struct JobDocument: Sendable, Equatable {
     /// The longest delay, ten years: a longer one is a mistake of units.
     public static let delayMax: Duration = .seconds(10 * 365 * 86_400)
 
+    public init(job: Job, payload: String, delay: Duration?) {
+        self.job = job
+        self.payload = payload
+        self.delay = delay
+    }
+
     /// Reads canonical JSON text of one object.
     public init(canonical text: Substring.UTF8View) throws(InvalidJobDocument) {
         guard let members = JSONSlices.members(of: text) else { throw InvalidJobDocument("a job is a JSON object") }

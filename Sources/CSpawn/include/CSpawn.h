@@ -1,0 +1,69 @@
+/// Starting a child process with everything set between fork and exec, which neither posix_spawn nor Swift can do:
+/// working directory, descriptors, session, parent-death signal, user. And three system calls on process
+/// descriptors (pidfd) that glibc wraps only in part.
+#ifndef CSPAWN_H
+#define CSPAWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// What the child shall be. All pointers are borrowed for the call.
+struct gaia_spawn_request {
+    const char *_Nonnull executable;  // a path; PATH is not searched
+    char *_Nullable const *_Nonnull arguments;    // argv, ends with NULL
+    char *_Nullable const *_Nonnull environment;  // envp, ends with NULL
+    const char *_Nullable directory;  // NULL: the parent's
+    int standard_input;               // a descriptor of the parent, or -1 for /dev/null
+    int standard_output;              // the same
+    int standard_error;               // the same; every other descriptor is closed in the child
+    bool own_session;                 // setsid: out of reach of the terminal's signals
+    int parent_death_signal;          // 0: the child may outlive us; else it gets this signal when the thread that
+                                      // called gaia_spawn ends, so call from a thread that lasts
+    bool switch_user;                 // become `user`/`group` with exactly these supplementary groups
+    uid_t user;
+    gid_t group;
+    const gid_t *_Nullable groups;
+    size_t group_count;
+};
+
+/// The step at which a child could not be made, for the error message.
+enum gaia_spawn_step {
+    GAIA_SPAWN_STEP_NONE = 0,
+    GAIA_SPAWN_STEP_PREPARE,
+    GAIA_SPAWN_STEP_FORK,
+    GAIA_SPAWN_STEP_SESSION,
+    GAIA_SPAWN_STEP_DESCRIPTORS,
+    GAIA_SPAWN_STEP_USER,
+    GAIA_SPAWN_STEP_PARENT_DEATH,
+    GAIA_SPAWN_STEP_DIRECTORY,
+    GAIA_SPAWN_STEP_EXEC,
+};
+
+struct gaia_spawn_failure {
+    int step;   // enum gaia_spawn_step
+    int error;  // errno there
+};
+
+/// Starts a child. Returns its process id once exec has succeeded, or -1 with `failure` filled; a child that failed
+/// has been reaped by then. The child starts with no signal blocked and all dispositions at their default.
+pid_t gaia_spawn(const struct gaia_spawn_request *_Nonnull request, struct gaia_spawn_failure *_Nonnull failure);
+
+/// A descriptor that stays bound to the process which has this id now, whatever becomes of the number; -1 and errno.
+int gaia_pidfd_open(pid_t process);
+
+/// Sends a signal to the very process behind the descriptor; 0, or -1 and errno (ESRCH once it has ended).
+int gaia_pidfd_send_signal(int pidfd, int signal);
+
+/// A pipe whose both ends are closed by exec; 0, or -1 and errno.
+int gaia_pipe(int ends[_Nonnull 2]);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,210 @@
+import FoundationEssentials
+import Glibc
+
+/// What a broker's directory remembers between starts.
+struct BrokerRecord: Sendable, Codable {
+    static let fileName = "broker.json"
+
+    let amqpPort: UInt16
+    let amqpsPort: UInt16
+    let managementPort: UInt16
+    let mapperPort: UInt16
+    let distributionPort: UInt16
+    let password: String
+    let cookie: String
+    let management: Bool
+    let tls: Bool
+    let settings: [String: String]
+    let plugins: [String]
+    let detached: Bool
+    let prefix: String
+
+    var ports: [UInt16] { [amqpPort, amqpsPort, managementPort, mapperPort, distributionPort] }
+
+    init(_ options: PrivateBroker.Options, ports: [UInt16]) {
+        self.init(options, ports: ports, password: randomPassword(), cookie: randomPassword())
+    }
+
+    /// The same place with other options.
+    init(_ options: PrivateBroker.Options, keeping record: BrokerRecord) {
+        self.init(options, ports: record.ports, password: record.password, cookie: record.cookie)
+    }
+
+    private init(_ options: PrivateBroker.Options, ports: [UInt16], password: String, cookie: String) {
+        amqpPort = ports[0]
+        amqpsPort = ports[1]
+        managementPort = ports[2]
+        mapperPort = ports[3]
+        distributionPort = ports[4]
+        self.password = password
+        self.cookie = cookie
+        management = options.management
+        tls = options.tls
+        settings = options.settings
+        plugins = options.plugins
+        detached = options.detached
+        prefix = options.prefix
+    }
+}
+
+/// Where a broker's files are and how its programs are called.
+///
+/// ```
+/// broker.json  processes.json  output.log      ours
+/// home/        sbin escript plugins/           ours: links into the package, of plugins only those needed
+/// tls/         certificates                    ours, the server's key excepted
+/// node/        .erlang.cookie rabbitmq.conf … data/ log/    the server's
+/// ```
+struct BrokerLayout: Sendable {
+    static let node = "node"
+    static let mapper = "port mapper"
+
+    let directory: StateDirectory
+    let package: BrokerPackage
+    let account: Account?
+    let record: BrokerRecord
+
+    init(_ directory: StateDirectory, _ package: BrokerPackage, _ account: Account?, _ record: BrokerRecord) {
+        self.directory = directory
+        self.package = package
+        self.account = account
+        self.record = record
+    }
+
+    var outputLog: String { directory.file("output.log") }
+    var nodeLog: String { "\(node)/log/broker.log" }
+    var authority: TestAuthority { TestAuthority(directory: directory.file("tls")) }
+    var logTails: String { tail(of: outputLog) + "\n" + tail(of: nodeLog) }
+
+    private var home: String { directory.file("home") }
+    private var node: String { directory.file("node") }
+
+    /// Lays out all files but data.
+    func write(_ options: PrivateBroker.Options) throws {
+        for path in [node, "\(node)/data", "\(node)/log"] { try makeDirectory(path, mode: 0o700, owner: account) }
+        try writeHome(plugins(options))
+        try writeFile("\(node)/.erlang.cookie", record.cookie, mode: 0o400, owner: account)
+        try writeFile("\(node)/rabbitmq.conf", configuration(options), mode: 0o600, owner: account)
+        let enabled = plugins(options).joined(separator: ",")
+        try writeFile("\(node)/enabled_plugins", "[\(enabled)].\n", mode: 0o600, owner: account)
+        // Empty, and there: without it the scripts read the system's.
+        try writeFile("\(node)/env.conf", "", mode: 0o600, owner: account)
+    }
+
+    private func plugins(_ options: PrivateBroker.Options) -> [String] {
+        options.plugins + (options.management ? ["rabbitmq_management"] : [])
+    }
+
+    /// A home of RabbitMQ made of links: the package's own scripts, run by that path, take the plugins from here.
+    private func writeHome(_ plugins: [String]) throws {
+        try makeDirectory(home, mode: 0o755)
+        for name in ["sbin", "escript"] { try makeLink("\(home)/\(name)", to: "\(package.home)/\(name)") }
+        let place = "\(home)/plugins"
+        var status = stat()
+        if lstat(place, &status) == 0 {
+            do { try FileManager.default.removeItem(atPath: place) } catch {
+                throw StackError(.directory, "Cannot remove \(place): \(error)")
+            }
+        }
+        if let needed = package.pluginDirectories(for: plugins) {
+            try makeDirectory(place, mode: 0o755)
+            for name in needed { try makeLink("\(place)/\(name)", to: "\(package.home)/plugins/\(name)") }
+        } else {
+            try makeLink(place, to: "\(package.home)/plugins")
+        }
+    }
+
+    private func configuration(_ options: PrivateBroker.Options) -> String {
+        var lines = [
+            "listeners.tcp.default": "127.0.0.1:\(record.amqpPort)",
+            "default_user": PrivateBroker.user,
+            "default_pass": record.password,
+            "default_user_tags.administrator": "true",
+            "default_permissions.configure": ".*",
+            "default_permissions.write": ".*",
+            "default_permissions.read": ".*",
+            // An alarm blocks publishers without end. Let it mean that the machine is truly at its limit, not that a
+            // disk or memory shared with others is a little fuller than on a server of its own.
+            "disk_free_limit.absolute": "50MB",
+            "vm_memory_high_watermark.relative": "0.6",
+            "log.file": nodeLog,
+            "log.file.level": "info",
+            "log.file.rotation.size": "16777216",
+            "log.file.rotation.count": "2",
+            "log.console": "false",
+        ]
+        if options.management {
+            lines["management.tcp.ip"] = "127.0.0.1"
+            lines["management.tcp.port"] = "\(record.managementPort)"
+        }
+        if options.tls {
+            lines["listeners.ssl.default"] = "127.0.0.1:\(record.amqpsPort)"
+            lines["ssl_options.cacertfile"] = authority.authority
+            lines["ssl_options.certfile"] = authority.server
+            lines["ssl_options.keyfile"] = authority.serverKey
+            // A certificate of the client's is checked if it comes with one.
+            lines["ssl_options.verify"] = "verify_peer"
+            lines["ssl_options.fail_if_no_peer_cert"] = "false"
+        }
+        lines.merge(options.settings) { $1 }
+        return lines.sorted { $0.key < $1.key }.map { "\($0.key) = \($0.value)\n" }.joined()
+    }
+
+    // MARK: Commands
+
+    var mapperCommand: Command {
+        // Without -daemon it stays in the foreground.
+        let port = "\(record.mapperPort)"
+        return command(package.epmd, ["-address", "127.0.0.1", "-port", port])
+    }
+
+    var nodeCommand: Command { command("\(home)/sbin/rabbitmq-server", []) }
+
+    func control(_ arguments: [String]) -> Command { command("\(home)/sbin/rabbitmqctl", ["--quiet"] + arguments) }
+
+    private func command(_ executable: String, _ arguments: [String]) -> Command {
+        var environment = Command.plainEnvironment
+        let path = environment["PATH"] ?? ""
+        environment["PATH"] = "\(package.erl.dropLast("/erl".count)):\(path)"
+        environment.merge(
+            [
+                "HOME": node,
+                "ERL_EPMD_PORT": "\(record.mapperPort)",
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "ERL_CRASH_DUMP": "\(node)/log/erl_crash.dump",
+                // The machine's own name may resolve to anything, or nothing.
+                "RABBITMQ_NODENAME": "gaia@localhost",
+                "RABBITMQ_SCRIPTS_DIR": "\(home)/sbin",
+                "RABBITMQ_PLUGINS_DIR": "\(home)/plugins",
+                "RABBITMQ_CONF_ENV_FILE": "\(node)/env.conf",
+                "RABBITMQ_CONFIG_FILE": "\(node)/rabbitmq.conf",
+                "RABBITMQ_ADVANCED_CONFIG_FILE": "\(node)/advanced.config",
+                "RABBITMQ_ENABLED_PLUGINS_FILE": "\(node)/enabled_plugins",
+                "RABBITMQ_MNESIA_BASE": "\(node)/data",
+                "RABBITMQ_LOG_BASE": "\(node)/log",
+                "RABBITMQ_PID_FILE": "\(node)/broker.pid",
+                "RABBITMQ_DIST_PORT": "\(record.distributionPort)",
+                // Makes the script become the Erlang machine instead of waiting for it: the process we spawn is the
+                // node, and SIGTERM reaches it.
+                "RUNNING_UNDER_SYSTEMD": "true",
+                // Instead of binding to cores, which serves only where the whole machine is the broker's, and of
+                // sleeping at once, which on virtual machines makes each file read at boot cost a wake-up.
+                "RABBITMQ_SERVER_ERL_ARGS": "+sbwt very_short +sbwtdcpu none +sbwtdio very_short",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": Self.loopbackOnly,
+                "RABBITMQ_CTL_ERL_ARGS": Self.loopbackOnly,
+                // Any port: the fixed range is for firewalls, and commands run side by side would use it up.
+                "RABBITMQ_CTL_DIST_PORT_MIN": "0",
+                "RABBITMQ_CTL_DIST_PORT_MAX": "0",
+            ]
+        ) { $1 }
+        return Command(
+            executable: executable,
+            arguments: arguments,
+            environment: environment,
+            directory: node,
+            account: account
+        )
+    }
+
+    private static let loopbackOnly = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
+}

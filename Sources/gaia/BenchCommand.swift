@@ -1,0 +1,164 @@
+import AMQPClient
+import ArgumentParser
+import FleetBroker
+import FleetConfiguration
+import FleetModel
+import FleetStack
+import FleetStore
+import Foundation
+
+/// `gaia bench`
+struct BenchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench", abstract: "Measure the fleet on this machine.", subcommands: [Throughput.self])
+
+    struct Throughput: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "No-op jobs through the whole path, per second.",
+            discussion: """
+                Starts private servers, workers and a dispatcher as processes of their own, publishes jobs with confirms
+                and counts results. Each job is claimed and completed in PostgreSQL with synchronous commit, on quorum
+                queues, its result confirmed before its delivery is acknowledged. The time runs from the first publish to
+                the last result.
+                """)
+
+        @Option(name: .long, help: "How many jobs.")
+        var jobs = 200_000
+        @Option(name: .long, help: "How many worker processes.")
+        var workers = 2
+        @Option(name: .long, help: "How many jobs a worker runs at once.")
+        var slots = 1_000
+        @Flag(name: .long, help: "Print JSON.")
+        var json = false
+
+        func validate() throws {
+            if jobs < 1 || workers < 1 || slots < 1 { throw ValidationError("counts must be positive") }
+        }
+
+        func run() async throws {
+            try await report {
+                let directory = "\(Stack.defaultDirectory())-bench-\(ProcessInfo.processInfo.processIdentifier)"
+                Progress.shared.show("starting RabbitMQ and PostgreSQL …")
+                let stack = try await Stack.up(directory: directory)
+                do {
+                    let figures = try await measure(stack)
+                    try await stack.down(remove: true)
+                    Progress.shared.clear()
+                    Terminal.print(json ? try Terminal.json(figures) : figures.text)
+                } catch {
+                    try await stack.down(remove: true)
+                    throw error
+                }
+            }
+        }
+
+        private func measure(_ stack: Stack) async throws -> Figures {
+            var environment = stack.environment
+            environment["GAIA_WORKER_SLOTS_GAIA"] = "\(slots)"
+            let loaded = try FleetConfiguration(environment: environment)
+            let fleet = try Fleet(environment: environment, logs: "\(stack.directory)/logs")
+            let names = (1...workers).map { "worker-\($0)" }
+            return try await loaded.withStore("gaia bench") { [jobs] store in
+                try await store.migrate()
+                try fleet.start("dispatcher", name: "dispatcher")
+                for name in names { try fleet.start("worker", name: name) }
+                try await fleet.awaitReady(store, workers: names.count, within: .seconds(60))
+                let run = BenchRun(loaded, jobs: jobs)
+                let idle = names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0
+                let seconds = try await run.measure { names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0 }
+                let counts = try await store.counts(subsystem: "gaia")
+                try await fleet.stop()
+                guard counts[.succeeded]?.jobs == jobs else {
+                    throw CommandFailure(.workFailed, "the ledger counts \(counts[.succeeded]?.jobs ?? 0) of \(jobs) jobs")
+                }
+                return Figures(
+                    jobs: jobs, workers: names.count, seconds: seconds.total, jobsPerSecond: Double(jobs) / seconds.total,
+                    publishedPerSecond: Double(jobs) / seconds.publishing, workerIdleBytes: idle,
+                    workerPeakBytes: seconds.peakBytes)
+            }
+        }
+    }
+
+    struct Figures: Encodable, Sendable {
+        let jobs, workers: Int
+        let seconds, jobsPerSecond, publishedPerSecond: Double
+        let workerIdleBytes, workerPeakBytes: Int
+
+        var text: String {
+            func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
+            return Terminal.table(
+                ["jobs", "workers", "seconds", "jobs/s", "published/s", "worker idle", "worker at load"],
+                [
+                    [
+                        Terminal.grouped(jobs), "\(workers)", String(format: "%.1f", seconds),
+                        Terminal.grouped(Int(jobsPerSecond)), Terminal.grouped(Int(publishedPerSecond)),
+                        megabytes(workerIdleBytes), megabytes(workerPeakBytes),
+                    ]
+                ])
+        }
+    }
+}
+
+/// One measured run: publishes and counts results at the same time.
+private struct BenchRun: Sendable {
+    let configuration: FleetConfiguration
+    let jobs: Int
+
+    /// Jobs in one publish call.
+    private static let batch = 500
+
+    init(_ configuration: FleetConfiguration, jobs: Int) {
+        self.configuration = configuration
+        self.jobs = jobs
+    }
+
+    func measure(residentBytes: () -> Int) async throws -> (total: Double, publishing: Double, peakBytes: Int) {
+        let amqp = try configuration.amqp("gaia bench")
+        let logger = configuration.logger
+        let results = ReplyQueue(
+            amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000, logger: logger)
+        let producer = JobProducer(amqp, logger: logger)
+        return try await withThrowingTaskGroup(of: Double?.self) { group in
+            group.addTask {
+                try await results.consumer.run()
+                return nil
+            }
+            group.addTask {
+                try await producer.run()
+                return nil
+            }
+            while results.consumer.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            let begin = ContinuousClock.now
+            group.addTask {
+                let payload = Array("{}".utf8)
+                for start in stride(from: 0, to: jobs, by: Self.batch) {
+                    let outcomes = await producer.enqueue(
+                        (start..<min(start + Self.batch, jobs)).map {
+                            Job(type: NoopParameters.type, key: "bench-\($0)", payload: payload)
+                        })
+                    if let open = outcomes.first(where: { $0 != .queued }) {
+                        throw CommandFailure(.workFailed, "a job could not be published: \(open)")
+                    }
+                }
+                return (ContinuousClock.now - begin).inSeconds
+            }
+            var seen = Set<String>(minimumCapacity: jobs)
+            var peak = 0
+            for await batch in results.consumer.deliveries {
+                for delivery in batch { if let id = delivery.properties.messageID { seen.insert(id) } }
+                results.consumer.acknowledge(batch.map(\.tag))
+                let elapsed = (ContinuousClock.now - begin).inSeconds
+                peak = max(peak, residentBytes())
+                Progress.shared.show(
+                    "\(Progress.bar(seen.count, of: jobs)) \(Terminal.grouped(seen.count)) of \(Terminal.grouped(jobs)), \(Terminal.grouped(Int(Double(seen.count) / elapsed)))/s")
+                if seen.count == jobs { break }
+            }
+            let total = (ContinuousClock.now - begin).inSeconds
+            await results.consumer.close()
+            await producer.close()
+            var publishing = total
+            while let part = try await group.next() { if let part { publishing = part } }
+            return (total, publishing, peak)
+        }
+    }
+}

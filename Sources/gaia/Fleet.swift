@@ -1,0 +1,87 @@
+import AMQPClient
+import FleetBroker
+import FleetConfiguration
+import FleetModel
+import FleetStack
+import FleetStore
+import Foundation
+import PostgresClient
+import Synchronization
+
+/// Worker and dispatcher processes of this program's own, for the demo and the benchmark.
+final class Fleet: Sendable {
+    private let running = Mutex<[String: ChildProcess]>([:])
+    private let environment: [String: String]
+    let logs: String
+
+    /// - Parameters:
+    ///   - environment: where broker and database are, and settings for the processes.
+    ///   - logs: the directory for their logs.
+    init(environment: [String: String], logs: String) throws {
+        // Settings of the caller's own surroundings must not change what is shown or measured.
+        var clean = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("GAIA_") }
+        clean.merge(environment) { $1 }
+        self.environment = clean
+        self.logs = logs
+        try FileManager.default.createDirectory(atPath: logs, withIntermediateDirectories: true)
+    }
+
+    private var processes: [String: ChildProcess] { running.withLock { $0 } }
+
+    func logFile(of name: String) -> String { "\(logs)/\(name).log" }
+
+    func start(_ command: String, name: String) throws {
+        // The very file that runs now, also when it was called by a relative path or has been replaced since.
+        let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let process = try ChildProcess.start(
+            executable: program, arguments: [command, "--name", name], environment: environment,
+            output: .file(logFile(of: name)))
+        running.withLock { $0[name] = process }
+    }
+
+    /// SIGKILL: the process gets no chance to say good-bye.
+    func kill(_ name: String) throws { try processes[name]?.signal(SIGKILL) }
+
+    /// The first process that has ended though nobody stopped it.
+    func ended(except expected: Set<String> = []) -> String? {
+        processes.first { !expected.contains($0.key) && !$0.value.isRunning }?.key
+    }
+
+    /// SIGTERM to all, and waits for them.
+    func stop() async throws {
+        let all = running.withLock { running in
+            defer { running = [:] }
+            return Array(running.values)
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for process in all { group.addTask { _ = try await process.stop(grace: .seconds(40)) } }
+            try await group.waitForAll()
+        }
+    }
+
+    /// Resident memory of a process in bytes.
+    func residentBytes(of name: String) -> Int? {
+        guard let process = processes[name], process.isRunning,
+            let text = try? String(contentsOfFile: "/proc/\(process.processID)/status", encoding: .utf8),
+            let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmRSS:") }),
+            let kilobytes = Int(line.split(separator: " ").dropFirst().first.map(String.init) ?? "")
+        else { return nil }
+        return kilobytes * 1_024
+    }
+
+    /// Waits until this many workers are live and a dispatcher leads.
+    func awaitReady(_ store: FleetStore, workers: Int, within limit: Duration) async throws {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            let live = try await store.workers().filter { $0.state == "live" }.count
+            if live >= workers, try await store.leader()?.leads == true { return }
+            if let name = ended() {
+                throw CommandFailure(.inside, "\(name) ended at its start; its log: \(logFile(of: name))")
+            }
+            guard ContinuousClock.now < deadline else {
+                throw CommandFailure(.inside, "the fleet was not ready within \(limit); see the logs in \(logs)")
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+}

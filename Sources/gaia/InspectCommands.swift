@@ -1,0 +1,304 @@
+import AMQPClient
+import ArgumentParser
+import FleetBroker
+import FleetConfiguration
+import FleetModel
+import FleetStore
+import Foundation
+
+/// `gaia job show`
+struct JobCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "job", abstract: "Look at single jobs.", subcommands: [Show.self])
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show all that the ledger knows of a job.",
+            discussion: "Exit status 66 when no job has this key.")
+
+        @OptionGroup var settings: SettingsOptions
+        @Argument(help: "The idempotency key, or SUBSYSTEM/KEY.")
+        var key: String
+        @Option(name: .long, help: "The subsystem, when the key is used in several.")
+        var subsystem: String?
+        @Flag(name: .long, help: "Print JSON.")
+        var json = false
+
+        func run() async throws {
+            try await report {
+                let found = try await settings.load().withStore("gaia job show") { [key, subsystem] store in
+                    let jobs = try await store.job(key, subsystem: subsystem)
+                    // What status and logs print is subsystem/key; take that as well.
+                    guard jobs.isEmpty, subsystem == nil, let slash = key.firstIndex(of: "/") else { return jobs }
+                    return try await store.job(
+                        String(key[key.index(after: slash)...]), subsystem: String(key[..<slash]))
+                }
+                if found.isEmpty {
+                    throw CommandFailure(
+                        .notFound,
+                        "no job has the key '\(key)'; if it was just published it may wait in its queue, unclaimed: gaia status")
+                }
+                if json {
+                    let text = try found.map { try Terminal.json(JobView($0)) }.joined(separator: ",\n")
+                    Terminal.print("[\(text)]")
+                } else {
+                    Terminal.print(try found.map { try JobView($0).text }.joined(separator: "\n\n"))
+                }
+            }
+        }
+    }
+}
+
+/// A job as it is printed.
+struct JobView: Encodable {
+    let subsystem, key, type, state: String
+    let attempt, attemptsMax: Int
+    let token: Int64
+    let worker, subject, producer, replyTo, correlationID: String?
+    let createdAt: String
+    let notBefore, deadlineAt, claimedAt, finishedAt: String?
+    let payload: JSONValue
+    let output: JSONValue?
+    let errors: JSONValue
+
+    enum CodingKeys: String, CodingKey {
+        case subsystem, key, type, state, attempt, token, worker, subject, producer, payload, output, errors
+        case attemptsMax = "max_attempts"
+        case replyTo = "reply_to"
+        case correlationID = "correlation_id"
+        case createdAt = "created_at"
+        case notBefore = "not_before"
+        case deadlineAt = "deadline_at"
+        case claimedAt = "claimed_at"
+        case finishedAt = "finished_at"
+    }
+
+    init(_ record: JobRecord) throws {
+        (subsystem, key) = (record.identity.subsystem, record.identity.key)
+        (type, state) = (record.type, record.state)
+        (attempt, attemptsMax, token) = (record.attempt, record.attemptsMax, record.token)
+        (worker, subject, producer) = (record.worker, record.subject, record.producer)
+        (replyTo, correlationID) = (record.replyTo, record.correlationID)
+        (createdAt, notBefore, deadlineAt) = (record.createdAt, record.notBefore, record.deadlineAt)
+        (claimedAt, finishedAt) = (record.claimedAt, record.finishedAt)
+        func parse(_ text: String) throws -> JSONValue {
+            try JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))
+        }
+        payload = try parse(record.payload)
+        output = try record.output.map(parse)
+        errors = try parse(record.errors)
+    }
+
+    var text: String {
+        get throws {
+            var lines = ["\(subsystem)/\(key)", "  type       \(type)", "  state      \(state)"]
+            lines.append("  attempt    \(attempt) of \(attemptsMax == 0 ? "the type's own number" : "\(attemptsMax)"), token \(token)")
+            func add(_ name: String, _ value: String?) {
+                guard let value else { return }
+                lines.append("  " + name.padding(toLength: 11, withPad: " ", startingAt: 0) + value)
+            }
+            add("worker", worker)
+            add("for", subject)
+            add("producer", producer)
+            add("reply to", replyTo)
+            add("created", createdAt)
+            add("not before", notBefore)
+            add("deadline", deadlineAt)
+            add("claimed", claimedAt)
+            add("finished", finishedAt)
+            add("payload", Self.excerpt(try payload.line))
+            add("output", try output.map { Self.excerpt(try $0.line) })
+            if case .list(let errors) = errors, !errors.isEmpty {
+                lines.append("  errors")
+                for case .object(let error) in errors {
+                    func field(_ name: String) throws -> String { try error[name]?.plain ?? "" }
+                    lines.append(
+                        "    \(try field("at"))  attempt \(try field("attempt")) on \(try field("worker")): \(try field("kind")) \(try field("code")): \(try field("message"))")
+                }
+            }
+            return lines.joined(separator: "\n")
+        }
+    }
+
+    /// What a terminal can bear; `--json` prints all of it.
+    private static func excerpt(_ text: String) -> String {
+        text.count <= 400 ? text : text.prefix(400) + "… (\(text.utf8.count) bytes, --json prints all)"
+    }
+}
+
+/// Any JSON, for printing it again.
+enum JSONValue: Codable, Sendable {
+    case null, bool(Bool), integer(Int64), number(Double), text(String), list([JSONValue]), object([String: JSONValue])
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if container.decodeNil() {
+            self = .null
+        } else if let value = try? container.decode(Bool.self) {
+            self = .bool(value)
+        } else if let value = try? container.decode(Int64.self) {
+            self = .integer(value)
+        } else if let value = try? container.decode(Double.self) {
+            self = .number(value)
+        } else if let value = try? container.decode(String.self) {
+            self = .text(value)
+        } else if let value = try? container.decode([JSONValue].self) {
+            self = .list(value)
+        } else {
+            self = .object(try container.decode([String: JSONValue].self))
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        switch self {
+        case .null: try container.encodeNil()
+        case .bool(let value): try container.encode(value)
+        case .integer(let value): try container.encode(value)
+        case .number(let value): try container.encode(value)
+        case .text(let value): try container.encode(value)
+        case .list(let value): try container.encode(value)
+        case .object(let value): try container.encode(value)
+        }
+    }
+
+    /// On one line.
+    var line: String {
+        get throws {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return String(decoding: try encoder.encode(self), as: UTF8.self)
+        }
+    }
+
+    /// Text without its quotes, anything else as JSON.
+    var plain: String {
+        get throws { if case .text(let text) = self { text } else { try line } }
+    }
+}
+
+/// `gaia status`
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show queues, jobs by state, workers and the leader.",
+        discussion: "Exit status 69 when broker or database cannot be reached.")
+
+    @OptionGroup var settings: SettingsOptions
+    @Flag(name: .long, help: "Print JSON.")
+    var json = false
+
+    func run() async throws {
+        try await report {
+            let status = try await FleetStatus(settings.load())
+            Terminal.print(json ? try Terminal.json(status) : status.text)
+        }
+    }
+}
+
+/// The fleet at a glance.
+struct FleetStatus: Encodable {
+    struct Queue: Encodable {
+        let name: String
+        /// Nil when the queue does not exist.
+        let messages: Int?
+        let consumers: Int?
+    }
+    struct Jobs: Encodable {
+        let subsystem: String
+        let states: [String: Int]
+    }
+    struct Worker: Encodable {
+        let id: Int64
+        let name, state, version: String
+        let subsystems: [String]
+        let busy, slots: Int
+        let epoch: Int32
+        let leaseMilliseconds: Int64
+        enum CodingKeys: String, CodingKey {
+            case id, name, state, version, subsystems, busy, slots, epoch
+            case leaseMilliseconds = "lease_ms"
+        }
+    }
+    struct Leader: Encodable {
+        let name: String
+        let term: Int64
+        let since: String
+        let leads: Bool
+    }
+
+    let queues: [Queue]
+    let jobs: [Jobs]
+    let workers: [Worker]
+    let leader: Leader?
+    let agenda: Int
+    let overdue: Int
+
+    init(_ configuration: FleetConfiguration) async throws {
+        queues = try await AMQPSession.withConnection(try configuration.amqp("gaia status")) { session in
+            var queues: [Queue] = []
+            let names =
+                Catalogue.subsystems.map { FleetBroker.jobsQueue($0) } + [
+                    FleetBroker.enqueueQueue, FleetBroker.deadQueue, FleetBroker.unroutableQueue,
+                ]
+            for name in names {
+                let status = try await session.queueStatus(name)
+                queues.append(
+                    Queue(
+                        name: name, messages: status.map { Int($0.messages) }, consumers: status.map { Int($0.consumers) }))
+            }
+            return queues
+        }
+        let (counts, records, leading) = try await configuration.withStore("gaia status") { store in
+            switch try await store.schemaStatus() {
+            case .behind: throw CommandFailure(.unavailable, "the database has no current schema; run: gaia migrate")
+            case .current, .ahead: break
+            }
+            return (try await store.jobCounts(), try await store.workers(), try await store.leader())
+        }
+        jobs = Dictionary(grouping: counts, by: \.subsystem).sorted { $0.key < $1.key }.map { subsystem, counts in
+            Jobs(
+                subsystem: subsystem,
+                states: Dictionary(counts.map { ($0.state, $0.jobs) }, uniquingKeysWith: { $0 + $1 }))
+        }
+        workers = records.map {
+            Worker(
+                id: $0.id, name: $0.name, state: $0.state, version: $0.version, subsystems: $0.subsystems,
+                busy: $0.busy, slots: $0.slots, epoch: $0.epoch, leaseMilliseconds: $0.leaseMilliseconds)
+        }
+        leader = leading.map { Leader(name: $0.name, term: $0.term, since: $0.since, leads: $0.leads) }
+        agenda = leading?.agenda ?? 0
+        overdue = leading?.overdue ?? 0
+    }
+
+    var text: String {
+        var parts: [String] = []
+        parts.append(
+            Terminal.table(
+                ["queue", "messages", "consumers"],
+                queues.map {
+                    [$0.name, $0.messages.map(Terminal.grouped) ?? "missing", $0.consumers.map { "\($0)" } ?? "missing"]
+                }))
+        let states = JobState.allCases.map(\.rawValue)
+        parts.append(
+            Terminal.table(
+                ["jobs"] + states,
+                jobs.map { jobs in [jobs.subsystem] + states.map { Terminal.grouped(jobs.states[$0] ?? 0) } }))
+        parts.append(
+            Terminal.table(
+                ["worker", "state", "busy", "slots", "serves", "lease ends in", "epoch"],
+                workers.map {
+                    [
+                        $0.name, $0.state, "\($0.busy)", "\($0.slots)", $0.subsystems.joined(separator: ","),
+                        $0.state == "gone" ? "-" : "\($0.leaseMilliseconds / 1_000) s", "\($0.epoch)",
+                    ]
+                }))
+        if let leader, leader.leads {
+            parts.append("leader: \(leader.name), term \(leader.term), since \(leader.since)")
+        } else {
+            parts.append("leader: none; retries and jobs for later wait until a dispatcher runs: gaia dispatcher")
+        }
+        parts.append("agenda: \(agenda) deliveries owed, \(overdue) of them due now")
+        return parts.joined(separator: "\n\n")
+    }
+}

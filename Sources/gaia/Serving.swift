@@ -1,0 +1,97 @@
+import APISubsystem
+import ArgumentParser
+import FleetDispatcher
+import FleetModel
+import FleetWorker
+import Foundation
+import Logging
+import ServiceLifecycle
+
+/// Runs services until SIGTERM or SIGINT, then lets them drain; a second signal ends the process at once.
+func serve(_ services: [any Service], logger: Logger) async throws {
+    let group = ServiceGroup(
+        configuration: ServiceGroupConfiguration(
+            services: services.map {
+                ServiceGroupConfiguration.ServiceConfiguration(
+                    service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup)
+            } + [.init(service: SecondSignal(logger: logger), successTerminationBehavior: .ignore)],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.quieter))
+    try await group.run()
+}
+
+extension Logger {
+    /// The lifecycle library narrates every step at info; here only its warnings are news.
+    fileprivate var quieter: Logger {
+        var logger = self
+        logger.logLevel = max(logger.logLevel, .warning)
+        return logger
+    }
+}
+
+/// Once a shutdown has begun, gives the signals back their own meaning: the next one ends the process.
+private struct SecondSignal: Service {
+    let logger: Logger
+
+    func run() async throws {
+        try await gracefulShutdown()
+        logger.info("shutting down; another signal ends the process at once")
+        signal(SIGTERM, SIG_DFL)
+        signal(SIGINT, SIG_DFL)
+    }
+}
+
+/// `gaia worker`
+struct WorkerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "worker",
+        abstract: "Run jobs until told to stop.",
+        discussion: """
+            Start as many as you like; they share the work. SIGTERM drains: nothing new is taken, running jobs may end
+            within worker.drain_ms, the rest is handed back unspent. A second signal ends the process at once.
+            """)
+
+    @OptionGroup var settings: SettingsOptions
+    @Option(name: .long, help: "How this worker is called in tables, logs and the management UI.")
+    var name: String?
+
+    func run() async throws {
+        try await report {
+            let loaded = try settings.load()
+            let api = loaded.api
+            var definitions = Catalogue.definitions(api)
+            if !loaded.workerSubsystems.isEmpty {
+                let known = Set(definitions.map(\.type.subsystem))
+                for name in loaded.workerSubsystems where !known.contains(name) {
+                    throw CommandFailure(
+                        .configuration,
+                        "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))")
+                }
+                definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
+            }
+            let worker = Worker(try loaded.worker(name: name), definitions: definitions, logger: loaded.logger)
+            try await serve([worker], logger: loaded.logger)
+            await api.close()
+        }
+    }
+}
+
+/// `gaia dispatcher`
+struct DispatcherCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dispatcher",
+        abstract: "Take enqueue requests, stage jobs for later and retries, rescue jobs of dead workers.",
+        discussion: "Start two or three: one leads, another takes over when it dies.")
+
+    @OptionGroup var settings: SettingsOptions
+    @Option(name: .long, help: "How this dispatcher is called in tables, logs and the management UI.")
+    var name: String?
+
+    func run() async throws {
+        try await report {
+            let loaded = try settings.load()
+            let dispatcher = Dispatcher(try loaded.dispatcher(name: name), logger: loaded.logger)
+            try await serve([dispatcher], logger: loaded.logger)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+import ArgumentParser
+import FleetBroker
+import FleetConfiguration
+import FleetDispatcher
+import FleetModel
+import FleetStack
+import FleetStore
+import FleetWorker
+import Foundation
+import ServiceLifecycle
+
+/// Where a private stack lives.
+struct StackOptions: ParsableArguments {
+    @Option(name: .long, help: ArgumentHelp("Where its files live.", valueName: "path"))
+    var directory: String = Stack.defaultDirectory()
+}
+
+/// `gaia stack up|down|status`
+struct StackCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stack",
+        abstract: "A private RabbitMQ and PostgreSQL from the installed packages.",
+        discussion: "On free ports of the loopback interface, with data in a directory of their own.",
+        subcommands: [Up.self, Down.self, Status.self])
+
+    struct Up: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Start both servers and leave them running.",
+            discussion: "Prints the variables that point the other commands at them. Running already, it only prints.")
+
+        @OptionGroup var stack: StackOptions
+        @Flag(name: .long, help: "Print JSON.")
+        var json = false
+
+        func run() async throws {
+            try await report {
+                Progress.shared.show("starting RabbitMQ and PostgreSQL in \(stack.directory) …")
+                let running = try await Stack.up(Stack.Options(directory: stack.directory, detached: true))
+                Progress.shared.clear()
+                if json {
+                    Terminal.print(try Terminal.json(running.addresses))
+                } else {
+                    for (name, value) in running.environment.sorted(by: { $0.key < $1.key }) {
+                        Terminal.print("export \(name)='\(value)'")
+                    }
+                }
+            }
+        }
+    }
+
+    struct Down: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Stop both servers.")
+
+        @OptionGroup var stack: StackOptions
+        @Flag(name: .long, help: "Delete their data too.")
+        var remove = false
+
+        func run() async throws {
+            try await report { try await Stack.down(directory: stack.directory, remove: remove) }
+        }
+    }
+
+    struct Status: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say whether the servers run.", discussion: "Exit status 69 when they do not.")
+
+        @OptionGroup var stack: StackOptions
+
+        func run() async throws {
+            try await report {
+                let status = try Stack.status(directory: stack.directory)
+                func line(_ name: String, _ process: Int32?) -> String {
+                    "\(name)  \(process.map { "runs, process \($0)" } ?? "does not run")"
+                }
+                Terminal.print(line("RabbitMQ  ", status.brokerProcessID))
+                Terminal.print(line("PostgreSQL", status.databaseProcessID))
+                guard status.isRunning else {
+                    throw CommandFailure(
+                        .unavailable, "start them: gaia stack up --directory \(stack.directory)")
+                }
+            }
+        }
+    }
+}
+
+/// `gaia up`
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up",
+        abstract: "Everything in one process, for development.",
+        discussion: """
+            Starts private servers unless amqp.url and database.url are set, brings the schema up to date, and runs a
+            dispatcher and a worker until Ctrl-C. The servers it started stop with it; their data stays.
+            """)
+
+    @OptionGroup var settings: SettingsOptions
+    @OptionGroup var stack: StackOptions
+
+    func run() async throws {
+        try await report {
+            var environment = ProcessInfo.processInfo.environment
+            let given = try settings.load(environment)
+            var started: Stack?
+            if given.amqpURL == nil, given.databaseURL == nil {
+                Progress.shared.show("starting RabbitMQ and PostgreSQL in \(stack.directory) …")
+                let running = try await Stack.up(directory: stack.directory)
+                Progress.shared.clear()
+                environment.merge(running.environment) { $1 }
+                started = running
+            }
+            do {
+                try await run(try settings.load(environment), started)
+            } catch {
+                try await started?.down()
+                throw error
+            }
+            try await started?.down()
+        }
+    }
+
+    private func run(_ loaded: FleetConfiguration, _ started: Stack?) async throws {
+        let steps = try await loaded.withStore("gaia up") { try await $0.migrate() }
+        let api = loaded.api
+        let ready = ReadyBanner(
+            lines: [
+                started.flatMap(\.broker.managementURL).map { url in
+                    "RabbitMQ's management UI: \(url) (user \(PrivateBroker.user), password \(started?.broker.password ?? ""))"
+                },
+                started.map { "In another terminal:\n" + $0.exports },
+                "Try: gaia enqueue --type gaia.noop.v1 --wait",
+            ].compactMap { $0 } + steps.map { "schema: applied \($0.version) \($0.name)" }, parts: 2)
+        let dispatcher = Dispatcher(try loaded.dispatcher(name: nil), logger: loaded.logger) { ready.partIsReady() }
+        let worker = Worker(
+            try loaded.worker(name: nil), definitions: Catalogue.definitions(api), logger: loaded.logger
+        ) { ready.partIsReady() }
+        try await serve([dispatcher, worker], logger: loaded.logger)
+        await api.close()
+    }
+}
+
+extension Stack {
+    /// The lines for a shell.
+    fileprivate var exports: String {
+        environment.sorted { $0.key < $1.key }.map { "  export \($0.key)='\($0.value)'" }.joined(separator: "\n")
+    }
+}
