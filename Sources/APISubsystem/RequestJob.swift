@@ -135,9 +135,11 @@ extension JobFailure {
         case .tooLarge:
             self.init(
                 .permanent, code: "http.response-too-large",
-                message: "\(error.message); at most \(responseBytesMax) bytes are kept in a result (api.response_bytes)")
+                message: "\(error.message); at most \(responseBytesMax) bytes are kept in a result (api.response_bytes)"
+            )
         default:
-            self.init(error.isTransient ? .transient : .permanent, code: "http.\(error.kind)", message: error.description)
+            self.init(
+                error.isTransient ? .transient : .permanent, code: "http.\(error.kind)", message: error.description)
         }
     }
 

@@ -60,7 +60,8 @@ extension Job {
         }
         if let flaw = Job.flaw(inKey: key) { throw Rejection(.missingKey, "message_id: \(flaw)") }
         for (name, value) in [
-            ("reply_to", properties.replyTo), ("correlation_id", properties.correlationID), ("app_id", properties.appID),
+            ("reply_to", properties.replyTo), ("correlation_id", properties.correlationID),
+            ("app_id", properties.appID),
         ] {
             if let value, let flaw = Job.flaw(inShortText: value) { throw Rejection(.malformed, "\(name) \(flaw)") }
         }

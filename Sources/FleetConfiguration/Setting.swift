@@ -29,7 +29,8 @@ public struct Setting: Sendable {
         Setting(
             "start.wait_ms", .number(0...3_600_000), "60000",
             "how long to wait at the start for broker and database"),
-        Setting("worker.name", .text, nil, "how this worker is called in tables and logs; host and process id otherwise"),
+        Setting(
+            "worker.name", .text, nil, "how this worker is called in tables and logs; host and process id otherwise"),
         Setting("worker.subsystems", .names, "", "the subsystems to serve; all that have handlers when empty"),
         Setting(
             "worker.slots.default", .number(1...10_000), "200",
@@ -64,6 +65,12 @@ public struct Setting: Sendable {
     }
 
     static func named(_ key: String) -> Setting? { all.first { $0.key == key } }
+
+    /// The setting of a key that is written in this program: one that the table lacks is a mistake of the programmer.
+    static func known(_ key: String) -> Setting {
+        guard let setting = named(key) else { preconditionFailure("the table has no setting \(key)") }
+        return setting
+    }
 
     /// The known key that is most like `key`, when one is close enough to be meant.
     static func nearest(to key: String) -> String? {

@@ -39,7 +39,9 @@ struct SettingValues {
             }
             values[key] = Value(text: sequence.compactMap(\.string).joined(separator: ","), place: place)
         case .scalar(let scalar):
-            if path.isEmpty { throw ConfigurationError("\(place): expected settings such as 'amqp:', found a lone value") }
+            if path.isEmpty {
+                throw ConfigurationError("\(place): expected settings such as 'amqp:', found a lone value")
+            }
             // A section that is there without content, or a setting without value, means its default.
             if scalar.string.isEmpty || node == Node("null", Tag(.null)) { return }
             _ = try Self.known(key, place)
@@ -52,7 +54,7 @@ struct SettingValues {
     private static func known(_ key: String, _ place: String) throws(ConfigurationError) -> Setting {
         if let setting = Setting.named(key) { return setting }
         if key.hasPrefix(Setting.slotsPrefix), JobType.isSubsystem(String(key.dropFirst(Setting.slotsPrefix.count))) {
-            return Setting.named(Setting.slotsPrefix + "default")!
+            return Setting.known(Setting.slotsPrefix + "default")
         }
         let hint = Setting.nearest(to: key).map { "; did you mean \($0)?" } ?? "; gaia settings lists what there is"
         throw ConfigurationError("\(place): there is no setting \(key)\(hint)")
@@ -79,7 +81,7 @@ struct SettingValues {
     func text(_ key: String) -> String? { values[key]?.text ?? Setting.named(key)?.fallback }
 
     func number(_ key: String) throws(ConfigurationError) -> Int {
-        let setting = Setting.named(key)!  // Keys are literals of this target, and a test reads each.
+        let setting = Setting.known(key)
         guard case .number(let range) = setting.kind else { preconditionFailure("\(key) is no number") }
         return try number(values[key] ?? Value(text: setting.fallback ?? "", place: "the default"), key, range)
     }
@@ -103,7 +105,7 @@ struct SettingValues {
     }
 
     func choice(_ key: String) throws(ConfigurationError) -> String {
-        let setting = Setting.named(key)!  // As above.
+        let setting = Setting.known(key)
         guard case .choice(let choices) = setting.kind else { preconditionFailure("\(key) is no choice") }
         guard let value = values[key] else { return setting.fallback ?? "" }
         guard choices.contains(value.text) else {

@@ -66,7 +66,8 @@ final class EnqueueService: Sendable {
         let request: EnqueueRequest
         do {
             guard !delivery.flaws.contains(.oversize) else {
-                return await refuse(delivery, Rejection(.tooLarge, "the request has \(delivery.bodyBytes) bytes; split it"))
+                return await refuse(
+                    delivery, Rejection(.tooLarge, "the request has \(delivery.bodyBytes) bytes; split it"))
             }
             request = try EnqueueRequest(delivery.body)
         } catch {
@@ -77,7 +78,8 @@ final class EnqueueService: Sendable {
         var later: [(line: Int, request: ScheduleRequest)] = []
         for (index, element) in request.jobs.enumerated() {
             switch element {
-            case .failure(let error): lines.append(Line(key: "", type: "", status: .invalid, message: error.description))
+            case .failure(let error):
+                lines.append(Line(key: "", type: "", status: .invalid, message: error.description))
             case .success(let document):
                 var line = Line(key: document.job.key, type: document.job.type.name, status: .queued)
                 var job = document.job

@@ -45,7 +45,8 @@ final class RescueDuty: Duty {
             let (ended, due) = try await store.endEpoch(of: worker.owner, term: term)
             guard ended else { continue }
             logger.notice(
-                "worker \(worker.name) is gone (\(worker.expired ? "lease ran out" : "process ended")): its epoch \(worker.owner.epoch) ends, \(due) parked jobs are due")
+                "worker \(worker.name) is gone (\(worker.expired ? "lease ran out" : "process ended")): its epoch \(worker.owner.epoch) ends, \(due) parked jobs are due"
+            )
         }
         return poll
     }

@@ -91,7 +91,9 @@ private struct Reader {
         var ordered = true
         while true {
             skipSpace()
-            guard position < input.count, input[position] == UInt8(ascii: "\"") else { throw unexpected("a member name") }
+            guard position < input.count, input[position] == UInt8(ascii: "\"") else {
+                throw unexpected("a member name")
+            }
             let begin = output.count
             try string()
             let name = begin..<output.count
@@ -114,7 +116,8 @@ private struct Reader {
     private mutating func reorder(_ members: [Member], from start: Int) throws(InvalidJSON) {
         let sorted = members.sorted { precedes($0.name, $1.name) }
         for (left, right) in zip(sorted, sorted.dropFirst()) where output[left.name].elementsEqual(output[right.name]) {
-            throw InvalidJSON("the name \(String(decoding: output[left.name], as: UTF8.self)) stands twice in one object")
+            throw InvalidJSON(
+                "the name \(String(decoding: output[left.name], as: UTF8.self)) stands twice in one object")
         }
         var rewritten: [UInt8] = []
         rewritten.reserveCapacity(output.count - start)
@@ -193,7 +196,9 @@ private struct Reader {
 
     private mutating func digits() throws(InvalidJSON) {
         let begin = position
-        while position < input.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(input[position]) { position += 1 }
+        while position < input.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(input[position]) {
+            position += 1
+        }
         if position == begin { throw unexpected("a digit") }
     }
 

@@ -70,7 +70,12 @@ public indirect enum JSONSchema: Sendable, Equatable {
     }
 
     private indirect enum Node: Encodable {
-        case text(String), integer(Int), number(Double), boolean(Bool), list([Node]), tree([String: Node])
+        case text(String)
+        case integer(Int)
+        case number(Double)
+        case boolean(Bool)
+        case list([Node])
+        case tree([String: Node])
 
         func encode(to encoder: any Encoder) throws {
             var container = encoder.singleValueContainer()

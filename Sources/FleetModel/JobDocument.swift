@@ -30,7 +30,8 @@ public struct JobDocument: Sendable, Equatable {
         var fields: [String: Substring.UTF8View] = [:]
         for (name, value) in members { fields[name] = value }
         for name in fields.keys.sorted() where !Self.names.contains(name) {
-            throw InvalidJobDocument("'\(name)' is not a member of a job; known are \(Self.names.joined(separator: ", "))")
+            throw InvalidJobDocument(
+                "'\(name)' is not a member of a job; known are \(Self.names.joined(separator: ", "))")
         }
         func string(_ name: String) throws(InvalidJobDocument) -> String? {
             guard let text = fields[name] else { return nil }
@@ -42,7 +43,8 @@ public struct JobDocument: Sendable, Equatable {
         func integer(_ name: String, _ range: ClosedRange<Int>) throws(InvalidJobDocument) -> Int? {
             guard let text = fields[name] else { return nil }
             guard let value = Int(String(Substring(text))), range.contains(value) else {
-                throw InvalidJobDocument("'\(name)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+                throw InvalidJobDocument(
+                    "'\(name)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
             }
             return value
         }
@@ -118,7 +120,8 @@ extension Job {
     public static func flaw(inKey key: String) -> String? {
         if key.isEmpty { return "the idempotency key is empty; choose one that names this job and no other" }
         if key.utf8.count > JobIdentity.keyBytesMax {
-            return "the idempotency key has \(key.utf8.count) bytes, at most \(JobIdentity.keyBytesMax) are kept; hash it"
+            return
+                "the idempotency key has \(key.utf8.count) bytes, at most \(JobIdentity.keyBytesMax) are kept; hash it"
         }
         if key.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
             return "the idempotency key holds a control character; use printable text"

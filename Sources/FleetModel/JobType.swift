@@ -13,7 +13,9 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
     /// Checks a name that came from outside.
     public init(validating name: String) throws(JobTypeError) {
-        guard name.utf8.count <= Self.bytesMax else { throw JobTypeError(name: String(name.prefix(Self.bytesMax)) + "…") }
+        guard name.utf8.count <= Self.bytesMax else {
+            throw JobTypeError(name: String(name.prefix(Self.bytesMax)) + "…")
+        }
         let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count >= 2, let first = parts.first, let last = parts.last,
             parts.dropLast().allSatisfy({ Self.isPart($0) }),

@@ -99,7 +99,11 @@ struct DatabaseLayout: Sendable {
         try writeFile(configuration, text, mode: 0o644)
     }
 
-    func removeStaleLock() { unlink("\(data)/postmaster.pid") }
+    /// Removes what a server that was killed left to say that it runs.
+    func removeStaleLock() {
+        let name = "\(socket)/.s.PGSQL.\(record.port)"
+        for path in ["\(data)/postmaster.pid", name, "\(name).lock"] { unlink(path) }
+    }
 
     // MARK: Commands
 

@@ -255,7 +255,7 @@ extension PrivateDatabase {
             )
         }
         try layout.write(options)
-        // No server runs here, as was seen just now. The file of one that was killed says otherwise as long as nobody
+        // No server runs here, as was seen just now. The files of one that was killed say otherwise as long as nobody
         // has collected its process, and in a container perhaps nobody ever does.
         layout.removeStaleLock()
         do {

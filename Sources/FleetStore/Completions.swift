@@ -74,7 +74,7 @@ extension FleetStore {
         }
         for row in results[0] { try note(row, attempt: row.get(2), finishedAt: row.get(3)) }
         if written < completions.count {
-            let open = completions.filter { if case .fenced = answers[positions[$0.identity]!] { true } else { false } }
+            let open = zip(completions, answers).filter { $1 == .fenced }.map(\.0)
             for row in try await readBack(open) {
                 // Written by an earlier try of ours whose answer was lost, if it says what we would have written.
                 let identity = try JobIdentity(subsystem: row.get(0), key: row.get(1))

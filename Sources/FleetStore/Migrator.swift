@@ -32,6 +32,7 @@ extension FleetStore {
             _ = try await session.execute(Self.migrationLockStatement, [.int64(Self.migrationLock)])
             try await session.script(
                 """
+                set local client_min_messages = warning;
                 create schema if not exists gaia;
                 create table if not exists gaia.migration (
                     version integer primary key,

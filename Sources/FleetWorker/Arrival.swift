@@ -40,11 +40,20 @@ struct Arrival: Sendable {
         }
         // The canonical text is what is kept; two copies of every payload in flight would be one too many.
         job.payload = []
+        var delivery = delivery
+        delivery.body = []
         self.job = job
         self.payload = payload
         self.definition = definition
         self.tag = delivery.tag
         self.delivery = delivery
+    }
+
+    /// The delivery with its body, to set it aside; the body is in canonical form by now.
+    var whole: AMQPDelivery {
+        var delivery = delivery
+        delivery.body = Array(payload.utf8)
+        return delivery
     }
 
     var claim: ClaimRequest {

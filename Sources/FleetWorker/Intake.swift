@@ -76,10 +76,14 @@ struct Waiting {
     }
 
     private var lanes: [String: Lane]
+    /// The lanes in a fixed order, and which comes first in the next turn: a busy lane must not fill every batch.
+    private let order: [String]
+    private var first = 0
     private var isStopped = false
 
     init(slots: [String: Int]) {
         lanes = slots.mapValues { Lane(free: $0) }
+        order = slots.keys.sorted()
     }
 
     mutating func arrive(_ arrivals: [Arrival]) {
@@ -102,10 +106,10 @@ struct Waiting {
         if isStopped { return .stopped }
         var batch: [Arrival] = []
         var names: Set<JobIdentity> = []
-        for name in lanes.keys {
+        first = order.isEmpty ? 0 : (first + 1) % order.count
+        for name in order[first...] + order[..<first] {
             guard var lane = lanes[name], lane.free > 0, !lane.arrivals.isEmpty else { continue }
             var kept: [Arrival] = []
-            var taken = 0
             for (index, arrival) in lane.arrivals.enumerated() {
                 if lane.free == 0 || batch.count == limit {
                     kept.append(contentsOf: lane.arrivals[index...])
@@ -114,7 +118,6 @@ struct Waiting {
                 if names.insert(arrival.job.identity).inserted {
                     batch.append(arrival)
                     lane.free -= 1
-                    taken += 1
                 } else {
                     kept.append(arrival)
                 }

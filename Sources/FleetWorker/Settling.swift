@@ -92,12 +92,12 @@ final class Settler: Sendable {
                 },
                 { try await self.store.complete(completions, worker: worker) })
             conclude(endings, answers)
-        } catch where DatabaseFault.isData(error) && endings.count > 1 {
+        } catch  where DatabaseFault.isData(error) && endings.count > 1 {
             // One outcome that the database cannot store must not hold up its neighbours.
             for half in [endings[..<(endings.count / 2)], endings[(endings.count / 2)...]] {
                 await complete(Array(half))
             }
-        } catch where DatabaseFault.isData(error) {
+        } catch  where DatabaseFault.isData(error) {
             let ending = endings[0]
             if case .discard = ending.settlement {
                 giveUp(endings, error)
@@ -130,7 +130,8 @@ final class Settler: Sendable {
             case .fenced:
                 counters.add(\.fenced)
                 logger.warning(
-                    "fenced: the outcome of \(arrival.job.identity) attempt \(ending.ownership.attempt) is void, another claim owns it")
+                    "fenced: the outcome of \(arrival.job.identity) attempt \(ending.ownership.attempt) is void, another claim owns it"
+                )
                 if let tag { requeued.append(tag) }
             case .settled(let finishedAt, let attempt, let waiters):
                 if case .handBack = ending.settlement {
@@ -224,7 +225,8 @@ final class Settler: Sendable {
             try await Patience(limit: .seconds(5))({ try await self.store.answered(waiters) })
         } catch {
             // They stay on the agenda and are answered once more, under the same id.
-            logger.warning("\(waiters.count) answered repeats could not be struck out and may be answered again: \(error)")
+            logger.warning(
+                "\(waiters.count) answered repeats could not be struck out and may be answered again: \(error)")
         }
     }
 

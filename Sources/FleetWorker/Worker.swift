@@ -169,7 +169,8 @@ public final class Worker: Service {
         await lease.end()
         let done = counters.values
         logger.info(
-            "drained: \(done.succeeded) succeeded, \(done.retried) retried, \(done.discarded) discarded, \(done.rejected) set aside")
+            "drained: \(done.succeeded) succeeded, \(done.retried) retried, \(done.discarded) discarded, \(done.rejected) set aside"
+        )
     }
 
     /// The lease is lost: what runs here may be claimed by others at any moment, so it is stopped and handed back.
@@ -251,13 +252,13 @@ public final class Worker: Service {
                 },
                 { try await question(batch.map(\.claim), owner) })
             await act(on: answers, batch, owner)
-        } catch where DatabaseFault.isData(error) && batch.count > 1 {
+        } catch  where DatabaseFault.isData(error) && batch.count > 1 {
             // One message that the database cannot store must not hold up its neighbours.
             await ask(Array(batch[..<(batch.count / 2)]), question)
             await ask(Array(batch[(batch.count / 2)...]), question)
-        } catch where DatabaseFault.isData(error) {
+        } catch  where DatabaseFault.isData(error) {
             intake.release(batch[0].job.type.subsystem)
-            reject(batch[0].delivery, Rejection(.malformed, "the ledger cannot hold this message: \(error)"))
+            reject(batch[0].whole, Rejection(.malformed, "the ledger cannot hold this message: \(error)"))
         } catch {
             abandon(batch)
         }
@@ -280,7 +281,7 @@ public final class Worker: Service {
             case .parked: parked.append(arrival.tag)
             case .conflict(let type):
                 reject(
-                    arrival.delivery,
+                    arrival.whole,
                     Rejection(
                         .conflict,
                         "the key '\(arrival.job.key)' belongs to another \(type) job, with another type or payload; "
@@ -352,7 +353,9 @@ public final class Worker: Service {
             return .failed(
                 JobFailure(
                     .permanent, code: "attempts-spent",
-                    message: "all \(ownership.attemptsMax) attempts were begun and none ended: its workers died or were stopped"))
+                    message:
+                        "all \(ownership.attemptsMax) attempts were begun and none ended: its workers died or were stopped"
+                ))
         }
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
@@ -363,7 +366,9 @@ public final class Worker: Service {
                 return .failed(
                     JobFailure(
                         .permanent, code: "output.too-large",
-                        message: "the output has \(output.utf8.count) bytes, at most \(configuration.outputBytesMax) are stored (limits.output_bytes)"))
+                        message:
+                            "the output has \(output.utf8.count) bytes, at most \(configuration.outputBytesMax) are stored (limits.output_bytes)"
+                    ))
             }
             return .succeeded(output: output)
         } catch {
@@ -383,7 +388,9 @@ public final class Worker: Service {
                 outcome = .failed(
                     JobFailure(
                         .transient, code: "timeout",
-                        message: "the attempt took longer than \(arrival.definition.timeout) and was cancelled (\(failure.code))"))
+                        message:
+                            "the attempt took longer than \(arrival.definition.timeout) and was cancelled (\(failure.code))"
+                    ))
             case .deadline:
                 outcome = .failed(
                     JobFailure(.permanent, code: "deadline", message: "the job's time was over before it was done"))
@@ -400,7 +407,8 @@ public final class Worker: Service {
     private func sweep() async {
         while !Task.isCancelled {
             for (identity, token) in running.interruptExpired(now: .now, grace: Self.stubbornGrace) {
-                logger.error("the handler of \(identity) ignores its cancellation; its job is settled, its slot stays taken")
+                logger.error(
+                    "the handler of \(identity) ignores its cancellation; its job is settled, its slot stays taken")
                 settle(identity, token, .failed(JobFailure(CancellationError())))
             }
             // Woken by cancellation too, which ends the loop.

@@ -1,7 +1,7 @@
 import AMQPClient
-import FoundationEssentials
 import FleetModel
 import FleetStore
+import FoundationEssentials
 import PostgresClient
 
 /// What a worker is told: where broker and database are, and how much it may take on.

@@ -69,10 +69,12 @@ struct BenchCommand: AsyncParsableCommand {
                 let counts = try await store.counts(subsystem: "gaia")
                 try await fleet.stop()
                 guard counts[.succeeded]?.jobs == jobs else {
-                    throw CommandFailure(.workFailed, "the ledger counts \(counts[.succeeded]?.jobs ?? 0) of \(jobs) jobs")
+                    throw CommandFailure(
+                        .workFailed, "the ledger counts \(counts[.succeeded]?.jobs ?? 0) of \(jobs) jobs")
                 }
                 return Figures(
-                    jobs: jobs, workers: names.count, seconds: seconds.total, jobsPerSecond: Double(jobs) / seconds.total,
+                    jobs: jobs, workers: names.count, seconds: seconds.total,
+                    jobsPerSecond: Double(jobs) / seconds.total,
                     publishedPerSecond: Double(jobs) / seconds.publishing, workerIdleBytes: idle,
                     workerPeakBytes: seconds.peakBytes)
             }
@@ -116,7 +118,8 @@ private struct BenchRun: Sendable {
         let amqp = try configuration.amqp("gaia bench")
         let logger = configuration.logger
         let results = ReplyQueue(
-            amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000, logger: logger)
+            amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000, logger: logger
+        )
         let producer = JobProducer(amqp, logger: logger)
         return try await withThrowingTaskGroup(of: Double?.self) { group in
             group.addTask {
@@ -150,7 +153,8 @@ private struct BenchRun: Sendable {
                 let elapsed = (ContinuousClock.now - begin).inSeconds
                 peak = max(peak, residentBytes())
                 Progress.shared.show(
-                    "\(Progress.bar(seen.count, of: jobs)) \(Terminal.grouped(seen.count)) of \(Terminal.grouped(jobs)), \(Terminal.grouped(Int(Double(seen.count) / elapsed)))/s")
+                    "\(Progress.bar(seen.count, of: jobs)) \(Terminal.grouped(seen.count)) of \(Terminal.grouped(jobs)), \(Terminal.grouped(Int(Double(seen.count) / elapsed)))/s"
+                )
                 if seen.count == jobs { break }
             }
             let total = (ContinuousClock.now - begin).inSeconds

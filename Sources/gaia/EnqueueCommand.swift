@@ -43,7 +43,9 @@ struct EnqueueCommand: AsyncParsableCommand {
     var json = false
 
     func validate() throws {
-        if (type == nil) == (file == nil) { throw ValidationError("give either --type for one job, or --file for many") }
+        if (type == nil) == (file == nil) {
+            throw ValidationError("give either --type for one job, or --file for many")
+        }
         if file != nil, wait || key != nil || delay != nil {
             throw ValidationError("--key, --delay and --wait are for one job; in a file each line has its own")
         }
@@ -70,7 +72,9 @@ struct EnqueueCommand: AsyncParsableCommand {
         job.replyTo = wait ? session.replies.name : nil
         job.producer = "gaia enqueue"
         job.correlationID = wait ? job.key : nil
-        let outcome = try await session.enqueue([JobDocument(job: job, payload: document.payload, delay: document.delay)])[0]
+        let outcome = try await session.enqueue([
+            JobDocument(job: job, payload: document.payload, delay: document.delay)
+        ])[0]
         guard outcome.isSafe, wait, outcome.status != "duplicate" || document.delay == nil else {
             print(job, outcome.status, outcome.message)
             return outcome.isSafe
@@ -210,7 +214,8 @@ private struct LineReader {
             buffer.removeFirst(position)
             position = 0
             guard buffer.count <= Self.lineBytesMax else {
-                throw CommandFailure(.usage, "line \(number + 1) is longer than \(Self.lineBytesMax) bytes; is it one job a line?")
+                throw CommandFailure(
+                    .usage, "line \(number + 1) is longer than \(Self.lineBytesMax) bytes; is it one job a line?")
             }
             guard let piece = try handle.read(upToCount: Self.pieceBytes), !piece.isEmpty else {
                 isAtEnd = true

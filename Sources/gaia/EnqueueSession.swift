@@ -98,7 +98,9 @@ struct EnqueueSession: Sendable {
         }
         let later = documents.indices.filter { (documents[$0].delay ?? .zero) > .zero }
         if !later.isEmpty {
-            for (index, report) in zip(later, try await request(later.map { documents[$0] })) { reports[index] = report }
+            for (index, report) in zip(later, try await request(later.map { documents[$0] })) {
+                reports[index] = report
+            }
         }
         return reports.compactMap { $0 }
     }

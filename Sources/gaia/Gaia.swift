@@ -24,7 +24,7 @@ struct Gaia: AsyncParsableCommand {
             """,
         version: FleetModel.version,
         subcommands: [
-            UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
+            DemoCommand.self, UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
             EnqueueCommand.self, JobCommand.self, StatusCommand.self, TypesCommand.self, MigrateCommand.self,
             TopologyCommand.self, SettingsCommand.self, BenchCommand.self,
         ])

@@ -36,7 +36,8 @@ struct JobCommand: AsyncParsableCommand {
                 if found.isEmpty {
                     throw CommandFailure(
                         .notFound,
-                        "no job has the key '\(key)'; if it was just published it may wait in its queue, unclaimed: gaia status")
+                        "no job has the key '\(key)'; if it was just published it may wait in its queue, unclaimed: gaia status"
+                    )
                 }
                 if json {
                     let text = try found.map { try Terminal.json(JobView($0)) }.joined(separator: ",\n")
@@ -92,7 +93,9 @@ struct JobView: Encodable {
     var text: String {
         get throws {
             var lines = ["\(subsystem)/\(key)", "  type       \(type)", "  state      \(state)"]
-            lines.append("  attempt    \(attempt) of \(attemptsMax == 0 ? "the type's own number" : "\(attemptsMax)"), token \(token)")
+            lines.append(
+                "  attempt    \(attempt) of \(attemptsMax == 0 ? "the type's own number" : "\(attemptsMax)"), token \(token)"
+            )
             func add(_ name: String, _ value: String?) {
                 guard let value else { return }
                 lines.append("  " + name.padding(toLength: 11, withPad: " ", startingAt: 0) + value)
@@ -113,7 +116,8 @@ struct JobView: Encodable {
                 for case .object(let error) in errors {
                     func field(_ name: String) throws -> String { try error[name]?.plain ?? "" }
                     lines.append(
-                        "    \(try field("at"))  attempt \(try field("attempt")) on \(try field("worker")): \(try field("kind")) \(try field("code")): \(try field("message"))")
+                        "    \(try field("at"))  attempt \(try field("attempt")) on \(try field("worker")): \(try field("kind")) \(try field("code")): \(try field("message"))"
+                    )
                 }
             }
             return lines.joined(separator: "\n")
@@ -128,7 +132,13 @@ struct JobView: Encodable {
 
 /// Any JSON, for printing it again.
 enum JSONValue: Codable, Sendable {
-    case null, bool(Bool), integer(Int64), number(Double), text(String), list([JSONValue]), object([String: JSONValue])
+    case null
+    case bool(Bool)
+    case integer(Int64)
+    case number(Double)
+    case text(String)
+    case list([JSONValue])
+    case object([String: JSONValue])
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
@@ -245,7 +255,8 @@ struct FleetStatus: Encodable {
                 let status = try await session.queueStatus(name)
                 queues.append(
                     Queue(
-                        name: name, messages: status.map { Int($0.messages) }, consumers: status.map { Int($0.consumers) }))
+                        name: name, messages: status.map { Int($0.messages) },
+                        consumers: status.map { Int($0.consumers) }))
             }
             return queues
         }
@@ -277,7 +288,10 @@ struct FleetStatus: Encodable {
             Terminal.table(
                 ["queue", "messages", "consumers"],
                 queues.map {
-                    [$0.name, $0.messages.map(Terminal.grouped) ?? "missing", $0.consumers.map { "\($0)" } ?? "missing"]
+                    [
+                        $0.name, $0.messages.map(Terminal.grouped) ?? "missing",
+                        $0.consumers.map { "\($0)" } ?? "missing",
+                    ]
                 }))
         let states = JobState.allCases.map(\.rawValue)
         parts.append(

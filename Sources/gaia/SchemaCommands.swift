@@ -44,7 +44,8 @@ struct TopologyCommand: AsyncParsableCommand {
                     try await session.declare(topology)
                 }
                 Terminal.print(
-                    "declared \(topology.exchanges.count) exchanges, \(topology.queues.count) queues, \(topology.bindings.count) bindings")
+                    "declared \(topology.exchanges.count) exchanges, \(topology.queues.count) queues, \(topology.bindings.count) bindings"
+                )
             }
         }
     }

@@ -24,7 +24,8 @@ struct SettingsOptions: ParsableArguments {
         do {
             text = try String(contentsOfFile: path, encoding: .utf8)
         } catch {
-            throw CommandFailure(.configuration, "the settings file \(path) cannot be read: \(error.localizedDescription)")
+            throw CommandFailure(
+                .configuration, "the settings file \(path) cannot be read: \(error.localizedDescription)")
         }
         return try FleetConfiguration(file: (name: path, text: text), environment: environment)
     }
@@ -35,7 +36,8 @@ extension FleetConfiguration {
         guard let amqpURL else {
             throw CommandFailure(
                 .configuration,
-                "no broker is configured: set amqp.url (GAIA_AMQP_URL), or try 'gaia up' or 'gaia demo', which start one")
+                "no broker is configured: set amqp.url (GAIA_AMQP_URL), or try 'gaia up' or 'gaia demo', which start one"
+            )
         }
         do {
             var configuration = try AMQPConfiguration(url: amqpURL)
@@ -149,7 +151,9 @@ struct SettingsCommand: AsyncParsableCommand {
         commandName: "settings", abstract: "List every setting with its variable and default.")
 
     func run() async throws {
-        let rows = Setting.all.map { [$0.key, $0.variable, $0.fallback.map { $0.isEmpty ? "-" : $0 } ?? "-", $0.summary] }
+        let rows = Setting.all.map {
+            [$0.key, $0.variable, $0.fallback.map { $0.isEmpty ? "-" : $0 } ?? "-", $0.summary]
+        }
         Terminal.print(Terminal.table(["setting", "variable", "default", "meaning"], rows))
     }
 }

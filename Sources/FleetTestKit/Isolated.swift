@@ -1,0 +1,92 @@
+import AMQPClient
+import FleetModel
+import FleetStore
+import Foundation
+import Logging
+import PostgresClient
+
+/// A virtual host and a database that nobody else uses.
+public struct Isolated: Sendable {
+    /// Of the virtual host and of the database.
+    public let name: String
+    public let amqpURL: String
+    public let databaseURL: String
+    public let amqp: AMQPConfiguration
+    public let database: PostgresConfiguration
+    public let stack: TestStack
+
+    /// Tests run at once by the dozen, and each has some threads and connections: more than this many do not go faster.
+    private static let turnstile = Turnstile(5)
+
+    /// Makes the place, runs `body`, and removes the place.
+    ///
+    /// - Parameter migrated: whether the database has the ledger's schema.
+    public static func use<Value>(
+        migrated: Bool = true, isolation: isolated (any Actor)? = #isolation, _ body: (Isolated) async throws -> Value
+    ) async throws -> Value {
+        await turnstile.enter()
+        defer { turnstile.leave() }
+        let stack = try await TestStack.shared()
+        let name = "test_\(getpid())_\(UUID().uuidString.prefix(8).lowercased())"
+        let place = try Isolated(name, on: stack)
+        try await stack.administer("create database \(name)")
+        let result: Result<Value, any Error>
+        do {
+            try await stack.management.createVirtualHost(name, user: stack.user)
+            if migrated { try await place.withStore { _ = try await $0.migrate() } }
+            result = .success(try await body(place))
+        } catch {
+            result = .failure(error)
+        }
+        try await stack.administer("drop database \(name) with (force)")
+        try await stack.management.deleteVirtualHost(name)
+        return try result.get()
+    }
+
+    private init(_ name: String, on stack: TestStack) throws {
+        self.name = name
+        self.stack = stack
+        amqpURL = TestStack.url(stack.amqpURL, path: name)
+        databaseURL = TestStack.url(stack.databaseURL, path: name)
+        amqp = try AMQPConfiguration(url: amqpURL)
+        var database = try PostgresConfiguration(url: databaseURL)
+        database.poolSize = 2
+        self.database = database
+    }
+
+    /// A pool that lives as long as `body`.
+    public func withPool<Value: Sendable>(
+        isolation: isolated (any Actor)? = #isolation, _ body: (PostgresPool) async throws -> Value
+    ) async throws -> Value {
+        try await FleetTestKit.withPool(database, body)
+    }
+
+    /// A store whose pool lives as long as `body`.
+    public func withStore<Value: Sendable>(
+        isolation: isolated (any Actor)? = #isolation, _ body: (FleetStore) async throws -> Value
+    ) async throws -> Value {
+        try await withPool { try await body(FleetStore(pool: $0)) }
+    }
+
+    /// A connection for looking into queues.
+    public func withBroker<Value>(_ body: (AMQPSession) async throws -> Value) async throws -> Value {
+        try await AMQPSession.withConnection(amqp, body)
+    }
+
+    /// What the programs of the fleet are told.
+    public var environment: [String: String] { ["GAIA_AMQP_URL": amqpURL, "GAIA_DATABASE_URL": databaseURL] }
+}
+
+/// A pool that lives as long as `body`.
+public func withPool<Value: Sendable>(
+    _ configuration: PostgresConfiguration, isolation: isolated (any Actor)? = #isolation,
+    _ body: (PostgresPool) async throws -> Value
+) async throws -> Value {
+    let pool = PostgresPool(configuration: configuration, logger: testLogger)
+    let running = Task { try await pool.run() }
+    let result: Result<Value, any Error>
+    do { result = .success(try await body(pool)) } catch { result = .failure(error) }
+    await pool.close()
+    try await running.value
+    return try result.get()
+}
