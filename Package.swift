@@ -11,15 +11,27 @@ let strict: [SwiftSetting] = [
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
+let web: [Target.Dependency] = [
+    .product(name: "Hummingbird", package: "hummingbird"),
+    // Hummingbird's own types, named because our code does.
+    .product(name: "HTTPTypes", package: "swift-http-types"),
+    .product(name: "NIOCore", package: "swift-nio"),
+]
 
 /// A library target: what it may import stands in one line.
 func house(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
     .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
-    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: strict)
 }
+
+/// What both kinds of long-running process are made of.
+let fleet: [Target.Dependency] = [
+    "FleetModel", "FleetConfiguration", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle,
+]
 
 let package = Package(
     name: "gaia-fleet",
@@ -31,8 +43,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.100.0"),
     ],
     targets: [
         // The C libraries: module maps and shims, nothing else.
@@ -48,26 +62,40 @@ let package = Package(
 
         // The fleet.
         house("FleetModel"),
-        house("FleetConfiguration", ["FleetModel", .product(name: "Yams", package: "Yams")]),
+        house("FleetConfiguration", ["FleetModel", yaml]),
         house("FleetBroker", ["FleetModel", "AMQPClient", log]),
-        house("FleetStore", ["FleetModel", "PostgresClient", log], resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
-        house("FleetWorker", ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle]),
-        house("FleetDispatcher", ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle]),
+        house(
+            "FleetStore", ["FleetModel", "PostgresClient", log],
+            resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
+        house("FleetWorker", fleet),
+        house("FleetDispatcher", fleet),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
         house("APISubsystem", ["FleetModel", "CurlClient"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
-        house("FleetStack", ["CSpawn", log]),
-        house("FleetDemoTarget", [.product(name: "Hummingbird", package: "hummingbird"), log]),
+        house("FleetStack", ["CSpawn"]),
+        house("FleetDemoTarget", web + [log]),
 
         .executableTarget(
             name: "gaia",
-            dependencies: [
-                "FleetModel", "FleetConfiguration", "FleetBroker", "FleetStore", "FleetWorker", "FleetDispatcher",
-                "APISubsystem", "FleetStack", "FleetDemoTarget", "AMQPClient", "PostgresClient", "CurlClient", log,
-                lifecycle, arguments,
+            dependencies: fleet + [
+                "FleetWorker", "FleetDispatcher", "APISubsystem", "FleetStack", "FleetDemoTarget", "CurlClient", arguments,
             ],
             swiftSettings: strict),
+
+        // A service of a user's own: the public API is all that it has.
+        .executableTarget(
+            name: "example-service",
+            dependencies: ["FleetWorker", "FleetModel", "FleetConfiguration", log, lifecycle],
+            path: "Sources/ExampleService", swiftSettings: strict),
+
+        // Tests, and what they are written with.
+        house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack"]),
+        tests("CurlClientTests", ["CurlClient"], exclude: ["Resources"]),
+        tests("AMQPClientTests", ["AMQPClient", "FleetStack", log]),
+        tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
+        tests("FleetStackTests", ["FleetStack"]),
+        tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]
 )

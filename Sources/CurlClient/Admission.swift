@@ -10,16 +10,21 @@
 ///
 /// A host whose name has not been looked up yet is *cold*: libcurl starts one resolver thread per transfer until an answer is
 /// in its cache, so a cold host gets a few scouts only, and the rest follow once one of them has opened a socket.
-struct Admission {
-    struct Limits {
+package struct Admission {
+    package struct Limits {
         /// Transfers running at once.
-        var inFlight: Int
+        package var inFlight: Int
         /// The same for one origin.
-        var perHost: Int
+        package var perHost: Int
         /// Transfers to a cold host at once.
-        var scoutsPerHost = 4
+        package var scoutsPerHost = 4
         /// Transfers to cold hosts in all: the bound on resolver threads.
-        var scouts = 64
+        package var scouts = 64
+
+        package init(inFlight: Int, perHost: Int) {
+            self.inFlight = inFlight
+            self.perHost = perHost
+        }
     }
 
     private final class Ticket {
@@ -76,9 +81,9 @@ struct Admission {
         deinit { while let ticket = first { first = ticket.next } }
     }
 
-    let limits: Limits
-    private(set) var inFlight = 0
-    private(set) var waiting = 0
+    package let limits: Limits
+    package private(set) var inFlight = 0
+    package private(set) var waiting = 0
     private var scouts = 0
     private var tickets: [UInt64: Ticket] = [:]
     private var lines: [String: Line] = [:]
@@ -88,15 +93,15 @@ struct Admission {
     /// Closed lines still among the queued ones.
     private var closedQueued = 0
 
-    init(limits: Limits) {
+    package init(limits: Limits) {
         precondition(limits.inFlight > 0 && limits.perHost > 0 && limits.scoutsPerHost > 0 && limits.scouts > 0, "a limit of zero starts nothing")
         self.limits = limits
     }
 
-    var hosts: Int { lines.count }
-    var queuedLines: Int { turns.count + wantScout.count }
+    package var hosts: Int { lines.count }
+    package var queuedLines: Int { turns.count + wantScout.count }
 
-    mutating func arrive(_ id: UInt64, host: String, needsLookup: Bool) {
+    package mutating func arrive(_ id: UInt64, host: String, needsLookup: Bool) {
         let line = lines[host] ?? Line(host: host, isWarm: !needsLookup)
         lines[host] = line
         let ticket = Ticket(id: id, line: line)
@@ -107,7 +112,7 @@ struct Admission {
     }
 
     /// The next to start, counted as running from now on.
-    mutating func startNext() -> UInt64? {
+    package mutating func startNext() -> UInt64? {
         while inFlight < limits.inFlight, let line = turns.popFirst() {
             dequeued(line)
             guard let ticket = line.first, hasRoom(line) else { continue }
@@ -133,7 +138,7 @@ struct Admission {
     }
 
     /// The transfer has an address to connect to: its host is warm.
-    mutating func lookedUp(_ id: UInt64) {
+    package mutating func lookedUp(_ id: UInt64) {
         guard let ticket = tickets[id] else { return }
         ticket.line.isWarm = true
         dismissScout(ticket)
@@ -141,7 +146,7 @@ struct Admission {
     }
 
     /// Finished, or gone before its turn.
-    mutating func leave(_ id: UInt64) {
+    package mutating func leave(_ id: UInt64) {
         guard let ticket = tickets.removeValue(forKey: id) else { return }
         let line = ticket.line
         dismissScout(ticket)

@@ -35,7 +35,7 @@ enum CurlLibrary {
 }
 
 /// Nanoseconds of the monotonic clock.
-typealias Nanoseconds = Int64
+package typealias Nanoseconds = Int64
 
 extension Duration {
     /// Clamped to what `CurlRequest.maxTimeout` allows, so that adding it to a clock cannot overflow.

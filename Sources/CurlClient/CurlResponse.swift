@@ -8,7 +8,7 @@ public struct CurlResponse: Sendable {
     public var headers: [(String, String)]
     /// Decoded.
     public var body: [UInt8]
-    /// The URL that gave this answer: after redirects not the one asked for.
+    /// The URL that gave this answer, without credentials: after redirects not the one asked for.
     public var finalURL: String
     public var timing: CurlTiming
     /// Whether the last hop went over a connection of an earlier transfer.

@@ -2,21 +2,28 @@ internal import CCurl
 
 /// A URL that a request may go to, read by the same parser that libcurl connects by: with two parsers there is always some
 /// string which they read differently, and a check by the one guards nothing against the other.
-struct CurlURL: Sendable, Equatable {
+package struct CurlURL: Sendable, Equatable {
     /// Normalised, with its credentials if these were allowed.
-    let text: String
+    package let text: String
+    /// The same without credentials, for whoever keeps it.
+    package let publicText: String
     /// `https://host:443`, lower case, the port always there: what limits and redirect rules compare.
-    let origin: String
-    let isHTTPS: Bool
+    package let origin: String
+    package let isHTTPS: Bool
     /// Whether the host has to be looked up. libcurl answers literal addresses and `localhost` on the spot.
-    let needsLookup: Bool
+    package let needsLookup: Bool
 
-    struct Rules: Sendable {
-        var protocols: CurlProtocols
-        var credentials: Bool
+    package struct Rules: Sendable {
+        package var protocols: CurlProtocols
+        package var credentials: Bool
+
+        package init(protocols: CurlProtocols, credentials: Bool) {
+            self.protocols = protocols
+            self.credentials = credentials
+        }
     }
 
-    init(_ text: String, rules: Rules) throws(CurlError) {
+    package init(_ text: String, rules: Rules) throws(CurlError) {
         try self.init(text, relativeTo: nil, rules: rules, what: "the URL")
     }
 
@@ -57,6 +64,7 @@ struct CurlURL: Sendable, Equatable {
         guard let normal = handle.part(CURLUPART_URL) else { throw CurlError(.badURL, "\(what) cannot be written back") }
 
         self.text = normal
+        publicText = handle.part(CURLUPART_USER) == nil && handle.part(CURLUPART_PASSWORD) == nil ? normal : try handle.withoutCredentials()
         isHTTPS = used == .https
         let lower = host.lowercased()
         origin = "\(scheme)://\(lower):\(number)"
@@ -81,6 +89,14 @@ private struct URLHandle: ~Copyable {
         guard code == CURLUE_OK else {
             throw CurlError(.badURL, "\(what) cannot be read: \(String(cString: curl_url_strerror(code)))")
         }
+    }
+
+    /// The last thing asked of a handle.
+    func withoutCredentials() throws(CurlError) -> String {
+        curl_url_set(raw, CURLUPART_USER, nil, 0)
+        curl_url_set(raw, CURLUPART_PASSWORD, nil, 0)
+        guard let text = part(CURLUPART_URL) else { throw CurlError(.badURL, "the URL cannot be written back") }
+        return text
     }
 
     func part(_ part: CURLUPart, flags: UInt32 = 0) -> String? {

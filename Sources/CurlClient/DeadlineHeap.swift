@@ -1,5 +1,5 @@
 /// Something that has to be done by a time, and may be done long before.
-protocol DeadlineHeld: AnyObject {
+package protocol DeadlineHeld: AnyObject {
     /// Nanoseconds of the monotonic clock. Must not change while held by a heap.
     var deadline: Int64 { get }
     /// Where the heap holds it, for it to be taken out at any time; -1 outside. The heap's own business.
@@ -8,13 +8,15 @@ protocol DeadlineHeld: AnyObject {
 
 /// The nearest deadline of many. A member that is done early is taken out for good, so the size is that of what is pending
 /// and not of what was asked for in the last half minute.
-struct DeadlineHeap<Element: DeadlineHeld> {
+package struct DeadlineHeap<Element: DeadlineHeld> {
     private var items: [Element] = []
 
-    var nearest: Int64? { items.first?.deadline }
-    var count: Int { items.count }
+    package var nearest: Int64? { items.first?.deadline }
+    package var count: Int { items.count }
 
-    mutating func insert(_ element: Element) {
+    package init() {}
+
+    package mutating func insert(_ element: Element) {
         precondition(element.heapIndex == -1, "an element is held once")
         items.append(element)
         element.heapIndex = items.count - 1
@@ -22,7 +24,7 @@ struct DeadlineHeap<Element: DeadlineHeld> {
     }
 
     /// Nothing happens if it is not held.
-    mutating func remove(_ element: Element) {
+    package mutating func remove(_ element: Element) {
         let index = element.heapIndex
         guard index >= 0 else { return }
         let last = items.removeLast()
@@ -34,7 +36,7 @@ struct DeadlineHeap<Element: DeadlineHeld> {
     }
 
     /// One element whose deadline is not after `now`.
-    mutating func popDue(_ now: Int64) -> Element? {
+    package mutating func popDue(_ now: Int64) -> Element? {
         guard let first = items.first, first.deadline <= now else { return nil }
         remove(first)
         return first

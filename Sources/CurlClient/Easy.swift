@@ -65,7 +65,7 @@ final class Easy {
     private let settings: Settings
     private(set) var transfer: UInt64 = 0
     private(set) var sink = ResponseSink(limits: .init(bodyBytes: 0, headerBytes: 0, decodes: false))
-    /// Filled by the open-socket callback, emptied by the engine: whose host has been looked up.
+    /// Filled by callbacks, emptied by the engine: whose host has been looked up.
     private let lookedUp: LookedUp
     private let errorText: UnsafeMutablePointer<CChar>
     private var headerList: UnsafeMutablePointer<curl_slist>?
@@ -198,6 +198,8 @@ final class Easy {
         try handle.check(CURLOPT_HEADERFUNCTION, ccurl_easy_set_write(handle.raw, CURLOPT_HEADERFUNCTION, easyHeader))
         try handle.set(CURLOPT_OPENSOCKETDATA, pointer: me)
         try handle.check(CURLOPT_OPENSOCKETFUNCTION, ccurl_easy_set_open_socket(handle.raw, easyOpenSocket))
+        try handle.set(CURLOPT_PREREQDATA, pointer: me)
+        try handle.check(CURLOPT_PREREQFUNCTION, ccurl_easy_set_prerequest(handle.raw, easyHasConnection))
     }
 
     /// Forgets the hop. Must not be attached to a multi.
@@ -257,9 +259,11 @@ final class Easy {
         return count
     }
 
+    fileprivate func noteLookup() { lookedUp.transfers.append(transfer) }
+
     /// The one place where a connection begins, after the name has become an address.
     fileprivate func openSocket(_ target: UnsafePointer<curl_sockaddr>) -> curl_socket_t {
-        lookedUp.transfers.append(transfer)
+        noteLookup()
         let address = ccurl_socket_address(target).flatMap { CurlAddress($0) }
         if let guardian = settings.guardian {
             guard let address, guardian(address) else {
@@ -303,4 +307,12 @@ private func easyRefusesRewind(_ user: UnsafeMutableRawPointer?, _ offset: curl_
 private func easyOpenSocket(_ user: UnsafeMutableRawPointer?, _ purpose: curlsocktype, _ target: UnsafeMutablePointer<curl_sockaddr>?) -> curl_socket_t {
     guard let user, let target else { return CURL_SOCKET_BAD }
     return easy(user).openSocket(target)
+}
+
+/// Just before the request is sent. On a pooled connection no socket was opened, and nothing needed looking up.
+private func easyHasConnection(
+    _ user: UnsafeMutableRawPointer?, _ address: UnsafeMutablePointer<CChar>?, _ localAddress: UnsafeMutablePointer<CChar>?, _ port: Int32, _ localPort: Int32
+) -> Int32 {
+    if let user { easy(user).noteLookup() }
+    return CURL_PREREQFUNC_OK
 }

@@ -1,39 +1,45 @@
 /// Takes one hop's answer as it comes in, and says stop when it goes past a limit. Fed by libcurl's callbacks, knows none of
 /// libcurl.
-struct ResponseSink {
-    struct Limits {
-        var bodyBytes: Int
-        var headerBytes: Int
+package struct ResponseSink {
+    package struct Limits {
+        package var bodyBytes: Int
+        package var headerBytes: Int
         /// Whether libcurl decodes content codings for this transfer.
-        var decodes: Bool
+        package var decodes: Bool
+
+        package init(bodyBytes: Int, headerBytes: Int, decodes: Bool) {
+            self.bodyBytes = bodyBytes
+            self.headerBytes = headerBytes
+            self.decodes = decodes
+        }
     }
 
     /// Reserved at most on the word of a `Content-Length`; what really comes beyond it grows step by step.
     private static let maxReserve = 1 << 20
 
-    let limits: Limits
-    private(set) var status = 0
-    private(set) var headers: [(String, String)] = []
-    private(set) var body: [UInt8] = []
+    package let limits: Limits
+    package private(set) var status = 0
+    package private(set) var headers: [(String, String)] = []
+    package private(set) var body: [UInt8] = []
     /// Why the transfer was stopped.
-    private(set) var refusal: CurlError?
+    package private(set) var refusal: CurlError?
     private var headerBytes = 0
     private var contentLength: Int?
     private var contentCodings = 0
     private var isInBody = false
 
-    init(limits: Limits) { self.limits = limits }
+    package init(limits: Limits) { self.limits = limits }
 
-    var location: String? { headers.first { equalIgnoringCase($0.0, "Location") }?.1 }
+    package var location: String? { headers.first { equalIgnoringCase($0.0, "Location") }?.1 }
 
     /// Gives the body away: the sink is pooled, its contents are not.
-    mutating func takeBody() -> [UInt8] {
+    package mutating func takeBody() -> [UInt8] {
         defer { body = [] }
         return body
     }
 
     /// One line with its line break. False stops the transfer.
-    mutating func takeHeader(_ line: UnsafeRawBufferPointer) -> Bool {
+    package mutating func takeHeader(_ line: UnsafeRawBufferPointer) -> Bool {
         // Over all blocks, so that interim answers without end are bounded too.
         headerBytes += line.count
         guard headerBytes <= limits.headerBytes else {
@@ -60,7 +66,7 @@ struct ResponseSink {
     }
 
     /// Decoded bytes. False stops the transfer.
-    mutating func takeBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package mutating func takeBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count <= limits.bodyBytes - body.count else {
             body = []
             return refuse(.tooLarge, "the answer's body is larger than the \(limits.bodyBytes) bytes allowed")
@@ -91,7 +97,7 @@ struct ResponseSink {
 
     private mutating func inspect(_ name: String, _ value: String) -> Bool {
         if equalIgnoringCase(name, "Content-Length") {
-            contentLength = Int(value)
+            contentLength = Int(value).flatMap { $0 >= 0 ? $0 : nil }
         } else if equalIgnoringCase(name, "Content-Encoding"), limits.decodes {
             for coding in codings(value) where !equalIgnoringCase(coding, "identity") {
                 contentCodings += 1

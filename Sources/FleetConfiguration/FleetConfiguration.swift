@@ -73,5 +73,5 @@ public struct FleetConfiguration: Sendable {
 /// A setting that is wrong: which, where, and what would be right.
 public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
     public let description: String
-    init(_ description: String) { self.description = description }
+    public init(_ description: String) { self.description = description }
 }

@@ -53,6 +53,13 @@ public struct Ownership: Sendable, Equatable {
     public let attemptsMax: Int
     /// What is left of the job's deadline, when it has one. May be negative.
     public let remaining: Duration?
+
+    package init(token: Int64, attempt: Int, attemptsMax: Int, remaining: Duration?) {
+        self.token = token
+        self.attempt = attempt
+        self.attemptsMax = attemptsMax
+        self.remaining = remaining
+    }
 }
 
 extension FleetStore {

@@ -7,7 +7,13 @@ public struct Migration: Sendable, Equatable {
     public let name: String
     let sql: String
 
-    static let all: [Migration] = [
+    package init(version: Int32, name: String, sql: String) {
+        self.version = version
+        self.name = name
+        self.sql = sql
+    }
+
+    package static let all: [Migration] = [
         Migration(version: 1, name: "ledger", sql: String(decoding: PackageResources.m0001_ledger_sql, as: UTF8.self))
     ]
 }
@@ -27,7 +33,10 @@ extension FleetStore {
     ///
     /// - Returns: the steps that were taken.
     @discardableResult
-    public func migrate() async throws -> [Migration] {
+    public func migrate() async throws -> [Migration] { try await migrate(Migration.all) }
+
+    @discardableResult
+    package func migrate(_ steps: [Migration]) async throws -> [Migration] {
         try await pool.withTransaction { session in
             _ = try await session.execute(Self.migrationLockStatement, [.int64(Self.migrationLock)])
             try await session.script(
@@ -41,7 +50,7 @@ extension FleetStore {
                 );
                 """)
             let applied = try await Self.version(session)
-            let missing = Migration.all.filter { $0.version > applied }
+            let missing = steps.filter { $0.version > applied }
             for migration in missing {
                 try await session.script(migration.sql)
                 _ = try await session.execute(

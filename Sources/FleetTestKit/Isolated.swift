@@ -20,13 +20,15 @@ public struct Isolated: Sendable {
 
     /// Makes the place, runs `body`, and removes the place.
     ///
-    /// - Parameter migrated: whether the database has the ledger's schema.
+    /// - Parameters:
+    ///   - stack: where; the stack of this process when nil.
+    ///   - migrated: whether the database has the ledger's schema.
     public static func use<Value>(
-        migrated: Bool = true, isolation: isolated (any Actor)? = #isolation, _ body: (Isolated) async throws -> Value
+        on stack: TestStack? = nil, migrated: Bool = true, isolation: isolated (any Actor)? = #isolation, _ body: (Isolated) async throws -> Value
     ) async throws -> Value {
         await turnstile.enter()
         defer { turnstile.leave() }
-        let stack = try await TestStack.shared()
+        let stack = if let stack { stack } else { try await TestStack.shared() }
         let name = "test_\(getpid())_\(UUID().uuidString.prefix(8).lowercased())"
         let place = try Isolated(name, on: stack)
         try await stack.administer("create database \(name)")

@@ -21,10 +21,13 @@ public final class Mailbox: Sendable {
     private let contents = Watched(Contents())
     private let consumer: AMQPConsumer
 
-    init(_ amqp: AMQPConfiguration) {
+    /// - Parameter durable: whether its queues outlive the broker.
+    init(_ amqp: AMQPConfiguration, durable: Bool) {
         var topology = FleetBroker.topology(subsystems: [])
         topology.queues += ["results", "events", replyQueue].map {
-            AMQPQueue(name: $0, durable: false, exclusive: true)
+            durable
+                ? AMQPQueue(name: $0, arguments: ["x-queue-type": .string("quorum")])
+                : AMQPQueue(name: $0, durable: false, exclusive: true)
         }
         topology.bindings += [
             AMQPBinding(queue: "results", exchange: FleetBroker.resultsExchange, routingKey: "#"),

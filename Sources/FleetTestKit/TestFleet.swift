@@ -17,9 +17,9 @@ public final class TestFleet: Sendable {
     private let publisher: AMQPPublisher
     private let members = Mutex<[FleetMember]>([])
 
-    private init(place: Isolated, pool: PostgresPool) {
+    private init(place: Isolated, pool: PostgresPool, durable: Bool) {
         self.place = place
-        mailbox = Mailbox(place.amqp)
+        mailbox = Mailbox(place.amqp, durable: durable)
         store = FleetStore(pool: pool)
         publisher = AMQPPublisher(configuration: place.amqp, logger: testLogger)
     }
@@ -41,13 +41,16 @@ public final class TestFleet: Sendable {
     }
 
     /// The same in a place that is there already.
+    ///
+    /// - Parameter durable: whether the mailbox's queues outlive the broker.
     public static func use<Value: Sendable>(
-        _ place: Isolated, workers: Int = 1, dispatchers: Int = 0, definitions: [JobDefinition] = [],
+        _ place: Isolated, durable: Bool = false, workers: Int = 1, dispatchers: Int = 0,
+        definitions: [JobDefinition] = [],
         configure: @escaping @Sendable (inout WorkerConfiguration) -> Void = { _ in },
         isolation: isolated (any Actor)? = #isolation, _ body: (TestFleet) async throws -> Value
     ) async throws -> Value {
         try await place.withPool { pool in
-            let fleet = TestFleet(place: place, pool: pool)
+            let fleet = TestFleet(place: place, pool: pool, durable: durable)
             let links = Task {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await fleet.mailbox.run() }
@@ -132,6 +135,16 @@ public final class TestFleet: Sendable {
     /// Publishes one job of ``Work`` that wants an answer.
     public func enqueue(_ work: Work, key: String, correlationID: String? = nil) async throws {
         try await enqueue([Job(work, key: key, replyTo: mailbox.replyQueue, correlationID: correlationID)])
+    }
+
+    /// Publishes jobs again and again until each is confirmed: for a broker that goes and comes back.
+    public func enqueuePatiently(_ jobs: [Job]) async throws {
+        var open = jobs
+        try await eventually("every job to be confirmed", within: .seconds(90)) {
+            let outcomes = await self.publisher.publish(open.map { $0.message() })
+            open = zip(open, outcomes).filter { $1 != .confirmed }.map(\.0)
+            return open.isEmpty
+        }
     }
 
     /// Publishes messages; each must be confirmed.

@@ -16,28 +16,36 @@ public struct TestStack: Sendable {
     let user: String
     private let administration: PostgresPool
 
+    /// The servers themselves, when this process started them.
+    public let own: Stack?
+
     /// The stack of this process; started at the first call when the environment names none.
     public static func shared() async throws -> TestStack { try await starting.value }
+
+    /// A stack that tests may kill, pause and restart. It goes when the process ends.
+    public static func start(_ purpose: String) async throws -> TestStack {
+        let directory = temporaryDirectory(purpose)
+        OwnStacks.willStart(in: directory)
+        let stack = try await Stack.up(directory: directory)
+        guard let managementURL = stack.broker.managementURL else {
+            throw StackError(.startFailed, "the test stack has no management plugin")
+        }
+        return try TestStack(
+            amqpURL: stack.broker.amqpURL, managementURL: managementURL, databaseURL: stack.database.url, own: stack)
+    }
 
     private static let starting = Task { () async throws -> TestStack in
         let environment = ProcessInfo.processInfo.environment
         if let amqpURL = environment["GAIA_TEST_AMQP_URL"], let managementURL = environment["GAIA_TEST_MANAGEMENT_URL"],
             let databaseURL = environment["GAIA_TEST_DATABASE_URL"]
         {
-            return try TestStack(amqpURL: amqpURL, managementURL: managementURL, databaseURL: databaseURL)
+            return try TestStack(amqpURL: amqpURL, managementURL: managementURL, databaseURL: databaseURL, own: nil)
         }
-        let directory = temporaryDirectory("stack")
-        let stack = try await Stack.up(directory: directory)
-        OwnStack.directory.withLock { $0 = directory }
-        atexit { OwnStack.down() }
-        guard let managementURL = stack.broker.managementURL else {
-            throw StackError(.startFailed, "the test stack has no management plugin")
-        }
-        return try TestStack(
-            amqpURL: stack.broker.amqpURL, managementURL: managementURL, databaseURL: stack.database.url)
+        return try await start("shared")
     }
 
-    private init(amqpURL: String, managementURL: String, databaseURL: String) throws {
+    private init(amqpURL: String, managementURL: String, databaseURL: String, own: Stack?) throws {
+        self.own = own
         self.amqpURL = amqpURL
         self.managementURL = managementURL
         self.databaseURL = databaseURL
@@ -69,17 +77,31 @@ public struct TestStack: Sendable {
     }
 }
 
-/// The stack that was started for this process.
-private enum OwnStack {
-    static let directory = Mutex<String?>(nil)
+/// The stacks that were started for this process.
+private enum OwnStacks {
+    private static let directories = Mutex<[String]>([])
 
-    /// Called when the process exits: the servers would end with it anyway, but not their files.
-    static func down() {
-        guard let directory = directory.withLock({ $0 }) else { return }
+    static func willStart(in directory: String) {
+        let isFirst = directories.withLock { directories in
+            directories.append(directory)
+            return directories.count == 1
+        }
+        // The servers end with the process anyway, but not their files.
+        if isFirst { atexit { OwnStacks.down() } }
+    }
+
+    private static func down() {
+        let directories = directories.withLock { $0 }
         let done = DispatchSemaphore(value: 0)
         Task {
-            do { try await Stack.down(directory: directory, remove: true) } catch {
-                fputs("the test stack in \(directory) could not be taken down: \(error)\n", stderr)
+            await withDiscardingTaskGroup { group in
+                for directory in directories {
+                    group.addTask {
+                        do { try await Stack.down(directory: directory, remove: true) } catch {
+                            testLogger.critical("the test stack in \(directory) could not be taken down: \(error)")
+                        }
+                    }
+                }
             }
             done.signal()
         }

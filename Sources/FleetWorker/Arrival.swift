@@ -4,18 +4,18 @@ import FleetModel
 import FleetStore
 
 /// A delivery that has been read: a job that this worker has a handler for, its payload decoded once.
-struct Arrival: Sendable {
-    let job: Job
+package struct Arrival: Sendable {
+    package let job: Job
     /// In canonical form.
-    let payload: String
+    package let payload: String
     let definition: JobDefinition
     let run: JobDefinition.Prepared
-    var tag: AMQPDeliveryTag
+    package var tag: AMQPDeliveryTag
     let delivery: AMQPDelivery
 
     /// Reads a delivery, or says why it must be set aside. Nothing has been claimed yet: a flawed message does not use up
     /// its key, and the corrected one may have it.
-    init(
+    package init(
         _ delivery: AMQPDelivery, definitions: [JobType: JobDefinition], payloadBytesMax: Int
     ) throws(Rejection) {
         var job = try Job(delivery, payloadBytesMax: payloadBytesMax)

@@ -16,14 +16,16 @@ final class Intake: Sendable {
         state = Mutex(State(waiting: Waiting(slots: slots)))
     }
 
-    func arrive(_ arrivals: [Arrival]) { update { $0.arrive(arrivals) } }
+    /// - Returns: those that are not taken, since this was stopped.
+    func arrive(_ arrivals: [Arrival]) -> [Arrival] { update { $0.arrive(arrivals) } }
 
     /// Slots are free again.
     func release(_ subsystem: String, _ count: Int = 1) { update { $0.release(subsystem, count) } }
 
-    /// Nothing is taken any more: the claiming task gets nil. What waits is left to the broker, which has not been told
-    /// that it arrived.
-    func stop() { update { $0.stop() } }
+    /// Nothing is taken any more: the claiming task gets nil.
+    ///
+    /// - Returns: what waited, to be given back to the broker.
+    func stop() -> [Arrival] { update { $0.stop() } }
 
     /// What may be claimed now, a slot reserved for each; nil once stopped. One task calls it.
     func next() async -> [Arrival]? {
@@ -44,27 +46,29 @@ final class Intake: Sendable {
         }
     }
 
-    private func update(_ change: (inout Waiting) -> Void) {
-        let wake = state.withLock { state -> (CheckedContinuation<[Arrival]?, Never>, [Arrival]?)? in
-            change(&state.waiting)
-            guard let claimer = state.claimer else { return nil }
+    private func update<Result: Sendable>(_ change: (inout Waiting) -> Result) -> Result {
+        typealias Wake = (CheckedContinuation<[Arrival]?, Never>, [Arrival]?)
+        let (result, wake) = state.withLock { state -> (Result, Wake?) in
+            let result = change(&state.waiting)
+            guard let claimer = state.claimer else { return (result, nil) }
             switch state.waiting.take(atMost: BatchLimit.claim) {
-            case .nothingYet: return nil
+            case .nothingYet: return (result, nil)
             case .batch(let batch):
                 state.claimer = nil
-                return (claimer, batch)
+                return (result, (claimer, batch))
             case .stopped:
                 state.claimer = nil
-                return (claimer, nil)
+                return (result, (claimer, nil))
             }
         }
         if let (claimer, batch) = wake { claimer.resume(returning: batch) }
+        return result
     }
 }
 
 /// Who waits, and which slots are free, by subsystem.
-struct Waiting {
-    enum Take {
+package struct Waiting: Sendable {
+    package enum Take: Sendable {
         case batch([Arrival])
         case nothingYet
         case stopped
@@ -81,28 +85,33 @@ struct Waiting {
     private var first = 0
     private var isStopped = false
 
-    init(slots: [String: Int]) {
+    package init(slots: [String: Int]) {
         lanes = slots.mapValues { Lane(free: $0) }
         order = slots.keys.sorted()
     }
 
-    mutating func arrive(_ arrivals: [Arrival]) {
+    /// - Returns: those that are not taken, since this was stopped.
+    package mutating func arrive(_ arrivals: [Arrival]) -> [Arrival] {
+        if isStopped { return arrivals }
         for arrival in arrivals {
             precondition(lanes[arrival.job.type.subsystem] != nil, "an arrival has a handler, and so its lane")
             lanes[arrival.job.type.subsystem]?.arrivals.append(arrival)
         }
+        return []
     }
 
-    mutating func release(_ subsystem: String, _ count: Int) { lanes[subsystem]?.free += count }
+    package mutating func release(_ subsystem: String, _ count: Int) { lanes[subsystem]?.free += count }
 
-    mutating func stop() {
+    /// - Returns: what waited.
+    package mutating func stop() -> [Arrival] {
         isStopped = true
-        for name in lanes.keys { lanes[name]?.arrivals = [] }
+        defer { for name in order { lanes[name]?.arrivals = [] } }
+        return order.flatMap { lanes[$0]?.arrivals ?? [] }
     }
 
     /// Takes up to `limit` arrivals from lanes with free slots, in order of arrival; of several with one key only the
     /// first, since a statement may name a row once. The others stay for the next turn.
-    mutating func take(atMost limit: Int) -> Take {
+    package mutating func take(atMost limit: Int) -> Take {
         if isStopped { return .stopped }
         var batch: [Arrival] = []
         var names: Set<JobIdentity> = []

@@ -8,9 +8,9 @@ import Synchronization
 /// Each job runs in a task of its own whose handle is kept here: a child of a task group could not be cancelled by
 /// itself, and deadlines, fencing and draining need just that. No task outlives the worker, since draining waits until
 /// this table is empty.
-final class RunningJobs: Sendable {
+package final class RunningJobs: Sendable {
     /// Why a task was cancelled by us.
-    enum Interruption: Sendable, Equatable {
+    package enum Interruption: Sendable, Equatable {
         /// Its attempt took longer than its type allows.
         case timeout
         /// The whole job's time is over.
@@ -37,10 +37,12 @@ final class RunningJobs: Sendable {
 
     private let state = Mutex(State())
 
-    var count: Int { state.withLock { $0.entries.count } }
+    package init() {}
+
+    package var count: Int { state.withLock { $0.entries.count } }
 
     /// Enters a claimed job and starts its task.
-    func start(
+    package func start(
         _ arrival: Arrival, _ ownership: Ownership, expiry: ContinuousClock.Instant, expiryKind: Interruption,
         body: @escaping @Sendable () async -> Void
     ) {
@@ -54,7 +56,7 @@ final class RunningJobs: Sendable {
         }
     }
 
-    enum LocalMatch {
+    package enum LocalMatch: Sendable {
         case none
         /// The job runs here and its own delivery was lost with the connection: the new one has taken its place.
         case adopted
@@ -63,7 +65,7 @@ final class RunningJobs: Sendable {
     }
 
     /// Looks for a job that runs here already under the arrival's key.
-    func match(_ arrival: Arrival) -> LocalMatch {
+    package func match(_ arrival: Arrival) -> LocalMatch {
         state.withLock { state in
             guard let entry = state.entries[arrival.job.identity] else { return .none }
             if entry.arrival.tag.generation < arrival.tag.generation, arrival.delivery.redelivered,
@@ -80,7 +82,7 @@ final class RunningJobs: Sendable {
     /// tells a handler that was given up from the next attempt of the same job here.
     ///
     /// - Returns: the job with its present delivery and why it was interrupted; nil when it is settled already.
-    func beginSettling(_ identity: JobIdentity, token: Int64) -> (Arrival, Ownership, Interruption?)? {
+    package func beginSettling(_ identity: JobIdentity, token: Int64) -> (Arrival, Ownership, Interruption?)? {
         state.withLock { state in
             guard var entry = state.entries[identity], entry.ownership.token == token, !entry.isSettled else {
                 return nil
@@ -95,7 +97,7 @@ final class RunningJobs: Sendable {
     /// The completion is committed, or void.
     ///
     /// - Returns: the delivery to acknowledge, which may have changed while the job was being settled.
-    func remove(_ identity: JobIdentity) -> AMQPDeliveryTag? {
+    package func remove(_ identity: JobIdentity) -> AMQPDeliveryTag? {
         let (tag, emptied) = state.withLock { state -> (AMQPDeliveryTag?, [CheckedContinuation<Void, Never>]) in
             let entry = state.entries.removeValue(forKey: identity)
             guard state.entries.isEmpty else { return (entry?.arrival.tag, []) }
@@ -109,7 +111,7 @@ final class RunningJobs: Sendable {
     /// Cancels what has run too long.
     ///
     /// - Returns: jobs whose handler has ignored its cancellation for `grace`, with their tokens.
-    func interruptExpired(now: ContinuousClock.Instant, grace: Duration) -> [(JobIdentity, Int64)] {
+    package func interruptExpired(now: ContinuousClock.Instant, grace: Duration) -> [(JobIdentity, Int64)] {
         let (tasks, stubborn) = state.withLock { state -> ([Task<Void, Never>], [(JobIdentity, Int64)]) in
             var tasks: [Task<Void, Never>] = []
             var stubborn: [(JobIdentity, Int64)] = []
@@ -129,7 +131,7 @@ final class RunningJobs: Sendable {
     }
 
     /// Cancels everything, for another worker to run.
-    func interruptAll() {
+    package func interruptAll() {
         let tasks = state.withLock { state -> [Task<Void, Never>] in
             var tasks: [Task<Void, Never>] = []
             for (identity, entry) in state.entries where !entry.isSettled && entry.interruption == nil {
@@ -143,7 +145,7 @@ final class RunningJobs: Sendable {
     }
 
     /// Waits until nothing is owned any more.
-    func empty() async {
+    package func empty() async {
         await withCheckedContinuation { continuation in
             let isEmpty = state.withLock { state in
                 if !state.entries.isEmpty { state.emptied.append(continuation) }

@@ -14,18 +14,20 @@ struct Ending: Sendable {
 }
 
 /// What is to be published before a delivery may be acknowledged.
-struct Publication: Sendable {
+package struct Publication: Sendable {
     /// Without these the delivery is kept: the result, or the message that is set aside.
-    var required: [AMQPMessage] = []
+    package var required: [AMQPMessage] = []
     /// Copies and news: given up when the broker keeps refusing them, since the required ones hold the same facts.
-    var courtesy: [AMQPMessage] = []
-    var acknowledge: AMQPDeliveryTag?
+    package var courtesy: [AMQPMessage] = []
+    package var acknowledge: AMQPDeliveryTag?
     /// Repeats that this publication answers.
-    var waiters: [Waiter] = []
-    var refusals = 0
+    package var waiters: [Waiter] = []
+    package var refusals = 0
+
+    package init() {}
 
     /// How often courtesy messages are tried against a broker that refuses them.
-    static let refusalsMax = 5
+    package static let refusalsMax = 5
 }
 
 /// The last two stages: completions into the ledger, then results to the broker, then acknowledgements. Each takes all
@@ -248,7 +250,7 @@ final class Settler: Sendable {
 
 extension Publication {
     /// Adds the result for everyone, for whoever asked with this delivery, and for the repeats that wait.
-    mutating func answer(with result: JobResult, replyTo: String?, correlationID: String?, waiters: [Waiter]) {
+    package mutating func answer(with result: JobResult, replyTo: String?, correlationID: String?, waiters: [Waiter]) {
         required.append(result.message(correlationID: correlationID))
         var told: Set<Waiter> = []
         if let replyTo {
@@ -263,13 +265,13 @@ extension Publication {
         self.waiters = waiters
     }
 
-    var isDone: Bool { required.isEmpty && courtesy.isEmpty }
+    package var isDone: Bool { required.isEmpty && courtesy.isEmpty }
 
     /// Strikes out what was confirmed, and courtesy that the broker will not have.
     ///
     /// - Parameter outcomes: begins with those of this publication's messages.
     /// - Returns: how many outcomes were this publication's, and the last reason for one that stays.
-    mutating func strike(_ outcomes: ArraySlice<AMQPPublishOutcome>) -> (count: Int, reason: String) {
+    package mutating func strike(_ outcomes: ArraySlice<AMQPPublishOutcome>) -> (count: Int, reason: String) {
         let count = required.count + courtesy.count
         var reason = ""
         var wasRefused = false

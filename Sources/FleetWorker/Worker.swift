@@ -150,7 +150,7 @@ public final class Worker: Service {
         logger.info("draining: \(running.count) jobs run, \(limit) at most")
         await lease.drain()
         await consumer.stopConsuming()
-        intake.stop()
+        handBack(intake.stop())
         let overdue = Task {
             try await Task.sleep(for: limit)
             let count = running.count
@@ -194,9 +194,12 @@ public final class Worker: Service {
                     reject(delivery, error)
                 }
             }
-            intake.arrive(arrivals)
+            handBack(intake.arrive(arrivals))
         }
     }
+
+    /// Gives back what arrived and was not claimed, so that another has it while this worker still drains.
+    private func handBack(_ arrivals: [Arrival]) { consumer.reject(arrivals.map(\.tag), requeue: true) }
 
     private func reject(_ delivery: AMQPDelivery, _ rejection: Rejection) {
         counters.add(\.rejected)
@@ -298,7 +301,7 @@ public final class Worker: Service {
         if isFenced {
             await lease.refused(owner, busy: { self.running.count }, onFenced: { self.fence() })
         }
-        intake.arrive(again)
+        handBack(intake.arrive(again))
     }
 
     /// Repeats of finished jobs get the stored result, and so does everyone who still waits for it.
@@ -328,7 +331,7 @@ public final class Worker: Service {
 
     /// The worker stops before these could be claimed: they are the broker's still.
     private func abandon(_ batch: [Arrival]) {
-        consumer.reject(batch.map(\.tag), requeue: true)
+        handBack(batch)
         for arrival in batch { intake.release(arrival.job.type.subsystem) }
     }
 

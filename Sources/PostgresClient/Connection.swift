@@ -16,7 +16,8 @@ final class Connection {
     var error: PostgresError?
     /// A cancel request may have hit this one.
     var exposedToCancel = false
-    /// Statements of the unit whose preparation was skipped or failed.
+    /// When a cancelled unit must have ended, or its connection is cut.
+    var cancelDeadline: Moment?
     var isRepeat: Bool
     /// How many leading results belong to us and not to the caller.
     var hidden: Int
@@ -37,9 +38,13 @@ final class Connection {
   }
 
   enum Cancelling {
+    /// To: underWay.
     case none
-    /// A request is under way: nothing new is sent, for it would be hit.
+    /// A request is on its way to the server: nothing new is sent, for it might be hit. To: settling, none.
     case underWay(until: Moment)
+    /// The server has the request and the unit has not ended: the request may have come before the statement did, so
+    /// there is another at `again`. To: underWay, none.
+    case settling(again: Moment)
   }
 
   struct Prepared {
@@ -54,6 +59,7 @@ final class Connection {
   private let handle: ConnectionHandle
   private let configuration: PostgresConfiguration
   private let logger: Logger
+  private let outbox: Outbox
   private var mode = Mode.pipeline
   private var expected = ExpectedResults()
   private var queued = FIFO<Queued>()
@@ -73,13 +79,17 @@ final class Connection {
   /// Begins a cancel request; nil means it could not be begun.
   var startCancel: (OpaquePointer) -> Bool = { _ in false }
 
-  init(_ handle: consuming ConnectionHandle, token: UInt64, configuration: PostgresConfiguration, logger: Logger) {
+  init(
+    _ handle: consuming ConnectionHandle, token: UInt64, configuration: PostgresConfiguration, logger: Logger,
+    outbox: Outbox
+  ) {
     socket = PQsocket(handle.raw)
     backendProcessID = PQbackendPID(handle.raw)
     self.handle = handle
     self.token = token
     self.configuration = configuration
     self.logger = logger
+    self.outbox = outbox
     lastAnswer = .now
   }
 
@@ -93,8 +103,10 @@ final class Connection {
   var isClean: Bool { PQtransactionStatus(handle.raw) == PQTRANS_IDLE }
 
   var nextDeadline: Moment? {
-    if case .underWay(let until) = cancelling { return min(until, answerDeadline ?? until) }
-    return answerDeadline
+    switch cancelling {
+    case .none: answerDeadline
+    case .underWay(let moment), .settling(let moment): min(moment, answerDeadline ?? moment)
+    }
   }
 
   // MARK: Sending
@@ -108,14 +120,30 @@ final class Connection {
   func pump(_ now: Moment) {
     while failure == nil, let next = queued.first, maySend(next.unit) {
       _ = queued.popFirst()
-      if next.unit.isCancelled {
-        next.unit.fail(.cancelled)
+      if let refusal = refusal(next.unit) {
+        outbox.put(next.unit, .failure(refusal))
         continue
       }
       send(next)
       if answerDeadline == nil { answerDeadline = configuration.answerTimeout.map { now + $0 } }
     }
     flush()
+  }
+
+  /// Why a unit is not to be sent at all.
+  private func refusal(_ unit: WorkUnit) -> PostgresError? {
+    if unit.isCancelled { return .cancelled }
+    let isForTransaction =
+      switch unit.setting {
+      case .inTransaction, .commit: unit.begin == nil
+      case .alone, .housekeeping: false
+      }
+    // Had BEGIN failed or never been sent, this would be committed by itself.
+    if isForTransaction, inFlight.isEmpty, isClean {
+      return PostgresError(
+        kind: .server(sqlState: "25P01"), message: "there is no transaction: its first statement failed, or it has ended")
+    }
+    return nil
   }
 
   private func maySend(_ unit: WorkUnit) -> Bool {
@@ -290,10 +318,20 @@ final class Connection {
       forget(step)
     case .skipped(let step): forget(step)
     case .unitEnded: endFirst(now)
+    case .copyBegun: refuseCopy()
     case .violation(let what):
-      note(PostgresError(kind: .server(sqlState: "0A000"), message: "\(what); this client does not support it"))
+      // A link that died in the midst of results shows as silence out of turn.
+      if PQstatus(handle.raw) == CONNECTION_BAD { return broke() }
       failure = PostgresError(kind: .connectionLost, message: "the connection is out of step: \(what)")
     }
+  }
+
+  private func refuseCopy() {
+    note(
+      PostgresError(
+        kind: .server(sqlState: "0A000"), message: "COPY was begun, which this client cannot carry", severity: "ERROR",
+        hint: "use insert … select from unnest(…)"))
+    failure = PostgresError(kind: .connectionLost, message: "the connection was left in COPY")
   }
 
   private func receiveOfScript(_ result: OpaquePointer?, _ now: Moment) {
@@ -305,9 +343,7 @@ final class Connection {
     defer { PQclear(result) }
     switch Self.arrival(result) {
     case .failure: note(ResultFields.error(result))
-    case .copy:
-      note(PostgresError(kind: .server(sqlState: "0A000"), message: "COPY was begun; this client does not support it"))
-      failure = PostgresError(kind: .connectionLost, message: "the connection was left in COPY")
+    case .copy: refuseCopy()
     default: break
     }
   }
@@ -333,11 +369,12 @@ final class Connection {
 
   private func endFirst(_ now: Moment) {
     guard var entry = inFlight.popFirst() else { return }
-    if inFlight.isEmpty { answerDeadline = nil }
+    answerDeadline = inFlight.isEmpty ? nil : configuration.answerTimeout.map { now + $0 }
+    if case .settling = cancelling { cancelling = .none }
     defer { cancelFirstIfAsked(now) }
     guard var error = entry.error else {
       entry.results.removeFirst(min(entry.hidden, entry.results.count))
-      return entry.unit.complete(.success(entry.results))
+      return outbox.put(entry.unit, .success(entry.results))
     }
     if error.isStalePlan, let name = error.statement, let stale = prepared.removeValue(forKey: name),
       error.sqlState != "26000"
@@ -351,7 +388,7 @@ final class Connection {
     if error.sqlState == "57014" {
       error.kind = entry.unit.isCancelled ? .cancelled : .timeout
     }
-    entry.unit.fail(error)
+    outbox.put(entry.unit, .failure(error))
   }
 
   /// A unit refused before it could do anything is sent once more, when nothing of it is left on the server: for a plan
@@ -367,7 +404,7 @@ final class Connection {
   /// - Returns: whether the unit is here.
   func cancel(_ unit: WorkUnit, _ now: Moment) -> Bool {
     if let waiting = queued.remove(where: { $0.unit === unit }) {
-      waiting.unit.fail(.cancelled)
+      outbox.put(waiting.unit, .failure(.cancelled))
       return true
     }
     var found = false
@@ -379,30 +416,45 @@ final class Connection {
   /// Only what the server works on can be cancelled: the first in flight. Others wait for their turn.
   private func cancelFirstIfAsked(_ now: Moment) {
     guard case .none = cancelling, let first = inFlight.first, first.unit.isCancelled, failure == nil else { return }
+    let deadline = first.cancelDeadline ?? now + configuration.cancelTimeout
+    inFlight.modifyFirst { $0.cancelDeadline = deadline }
     inFlight.modifyAll { $0.exposedToCancel = true }
-    let deadline = now + configuration.cancelTimeout
     if startCancel(handle.raw) {
       cancelling = .underWay(until: deadline)
+      answerDeadline = min(answerDeadline ?? deadline, deadline)
     } else {
       logger.warning("a statement cannot be cancelled; its connection is given up")
       failure = PostgresError(kind: .connectionLost, message: "the statement could not be cancelled")
     }
-    answerDeadline = min(answerDeadline ?? deadline, deadline)
   }
 
   func cancelEnded(_ now: Moment) {
-    cancelling = .none
-    // Several may have been cancelled at once.
-    cancelFirstIfAsked(now)
+    if let first = inFlight.first, first.unit.isCancelled, first.cancelDeadline != nil {
+      cancelling = .settling(again: now + Self.cancelAgain)
+    } else {
+      cancelling = .none
+      // Several may have been cancelled at once.
+      cancelFirstIfAsked(now)
+    }
     pump(now)
   }
 
+  /// Between two requests to cancel the same statement.
+  private static let cancelAgain = Duration.milliseconds(200)
+
   // MARK: Failing
 
-  func expire(_ now: Moment) {
-    guard failure == nil, let deadline = nextDeadline, deadline <= now else { return }
+  /// - Returns: whether a deadline had passed.
+  func expire(_ now: Moment) -> Bool {
+    guard failure == nil, let deadline = nextDeadline, deadline <= now else { return false }
+    if case .settling(let again) = cancelling, again <= now, now < (answerDeadline ?? deadline + .seconds(1)) {
+      cancelling = .none
+      cancelFirstIfAsked(now)
+      return true
+    }
     failure = PostgresError(
       kind: .connectionLost, message: "the server has not answered in time; it may be stopped or unreachable")
+    return true
   }
 
   private func broke() {
@@ -414,16 +466,16 @@ final class Connection {
 
   /// Answers everything there is, for the connection is gone.
   func abandon(_ reason: PostgresError) {
-    let atSync = expected.isAtSync
+    let allMayHaveAnswered = expected.isAtSync || expected.isBroken
     var isFirst = true
     for entry in inFlight.removeAll() {
-      entry.unit.fail(Self.verdict(entry, reason, statementsAnswered: isFirst && atSync))
+      outbox.put(entry.unit, .failure(Self.verdict(entry, reason, statementsAnswered: isFirst && allMayHaveAnswered)))
       isFirst = false
     }
     for waiting in queued.removeAll() {
       var error = reason
       error.kind = waiting.unit.isCancelled ? .cancelled : reason.kind
-      waiting.unit.fail(error)
+      outbox.put(waiting.unit, .failure(error))
     }
     answerDeadline = nil
     cancelling = .none
@@ -438,9 +490,10 @@ final class Connection {
     case .inTransaction, .housekeeping:
       return entry.error ?? reason
     case .alone:
-      if let error = entry.error, error.kind != .connectionLost, !statementsAnswered || error.severity == "ERROR" {
-        return error
-      }
+      // A script commits by itself in the midst of its answer, so only a plain error is certain there.
+      var isCertain = !statementsAnswered
+      if case .script = entry.unit.content { isCertain = false }
+      if let error = entry.error, error.kind != .connectionLost, isCertain || error.severity == "ERROR" { return error }
     case .commit: break
     }
     return PostgresError(

@@ -7,8 +7,10 @@
 ///
 /// Within a unit the first failure makes the server skip everything up to the unit's sync; the steps skipped arrive as
 /// `aborted`. The sync itself may fail first, when the implicit transaction's commit does.
-struct ExpectedResults {
-  enum Step: Equatable {
+package struct ExpectedResults: Sendable {
+  package init() {}
+
+  package enum Step: Equatable, Sendable {
     /// Prepares a statement under the caller's name for it.
     case prepare(statement: String)
     case execute(statement: String?)
@@ -16,7 +18,7 @@ struct ExpectedResults {
     case sync
   }
 
-  enum State: Equatable {
+  package enum State: Equatable, Sendable {
     /// Nothing is owed. To: waiting, by a push.
     case idle
     /// To: ending after a result, or, for a sync, on to the next unit or idle.
@@ -27,7 +29,7 @@ struct ExpectedResults {
     case broken
   }
 
-  enum Arrival: Equatable {
+  package enum Arrival: Equatable, Sendable {
     case success
     case failure
     /// Skipped by the server because an earlier step of the unit failed.
@@ -39,7 +41,7 @@ struct ExpectedResults {
     case copy
   }
 
-  enum Action: Equatable {
+  package enum Action: Equatable, Sendable {
     case proceed
     /// This result is the answer to a statement of the unit.
     case keep(statement: String?)
@@ -48,13 +50,16 @@ struct ExpectedResults {
     case failed(Step)
     case skipped(Step)
     case unitEnded
+    /// There is no way to answer COPY here: the connection is to be given up, and the statement was not applied.
+    case copyBegun
+    /// Nobody knows any more what belongs to whom: the connection is to be given up.
     case violation(String)
   }
 
-  private(set) var state = State.idle
+  package private(set) var state = State.idle
   private var steps = FIFO<Step>()
 
-  var isWaiting: Bool {
+  package var isWaiting: Bool {
     switch state {
     case .idle, .broken: false
     case .waiting, .ending: true
@@ -62,25 +67,30 @@ struct ExpectedResults {
   }
 
   /// Whether the step that is waited for is the sync, so that all statements before it have answered.
-  var isAtSync: Bool { state == .waiting(.sync) }
+  package var isAtSync: Bool { state == .waiting(.sync) || state == .ending(.sync) }
+
+  package var isBroken: Bool { state == .broken }
 
   /// Adds a unit's steps and its sync.
-  mutating func push(_ unit: [Step]) {
+  package mutating func push(_ unit: [Step]) {
     for step in unit { steps.append(step) }
     steps.append(.sync)
     if state == .idle { advance() }
   }
 
-  mutating func accept(_ arrival: Arrival) -> Action {
+  package mutating func accept(_ arrival: Arrival) -> Action {
     switch (state, arrival) {
     case (.broken, _): return .proceed
-    case (_, .copy): return violation("COPY was begun in a pipeline")
+    case (_, .copy):
+      state = .broken
+      return .copyBegun
 
-    case (.waiting(.sync), .sync):
+    case (.waiting(.sync), .sync), (.ending(.sync), .sync):
       advance()
       return .unitEnded
-    case (.waiting(.sync), .failure): return .failed(.sync)
-    case (.waiting(.sync), .end): return .proceed
+    case (.ending(.sync), .end):
+      state = .waiting(.sync)
+      return .proceed
 
     case (.waiting(let step), .success):
       state = .ending(step)
@@ -112,72 +122,5 @@ struct ExpectedResults {
   private mutating func violation(_ what: String) -> Action {
     state = .broken
     return .violation(what)
-  }
-}
-
-/// A queue that takes from the front without moving what is behind.
-struct FIFO<Element> {
-  private var storage: [Element?] = []
-  private var head = 0
-
-  var count: Int { storage.count - head }
-  var isEmpty: Bool { count == 0 }
-  var first: Element? { isEmpty ? nil : storage[head] }
-
-  mutating func append(_ element: Element) { storage.append(element) }
-
-  mutating func prepend(_ element: Element) {
-    if head > 0 {
-      head -= 1
-      storage[head] = element
-    } else {
-      storage.insert(element, at: 0)
-    }
-  }
-
-  mutating func popFirst() -> Element? {
-    guard !isEmpty else { return nil }
-    let element = storage[head]
-    storage[head] = nil
-    head += 1
-    if head == storage.count {
-      storage.removeAll(keepingCapacity: true)
-      head = 0
-    } else if head > 64, head * 2 > storage.count {
-      storage.removeFirst(head)
-      head = 0
-    }
-    return element
-  }
-
-  mutating func modifyFirst(_ change: (inout Element) -> Void) {
-    guard var element = first else { return }
-    change(&element)
-    storage[head] = element
-  }
-
-  mutating func modifyAll(_ change: (inout Element) -> Void) {
-    for index in head..<storage.count {
-      guard var element = storage[index] else { continue }
-      change(&element)
-      storage[index] = element
-    }
-  }
-
-  /// Takes out and returns the first that matches.
-  mutating func remove(where matches: (Element) -> Bool) -> Element? {
-    for index in head..<storage.count {
-      guard let element = storage[index], matches(element) else { continue }
-      storage.remove(at: index)
-      return element
-    }
-    return nil
-  }
-
-  mutating func removeAll() -> [Element] {
-    let all = storage[head...].compactMap { $0 }
-    storage.removeAll()
-    head = 0
-    return all
   }
 }

@@ -110,6 +110,11 @@ public struct PostgresConfiguration: Sendable {
       throw PostgresError(
         kind: .invalidConfiguration, message: "the database URL names \(count) hosts but another number of ports")
     }
+    for port in ports where !port.isEmpty && !(Int(port).map { (1...65_535).contains($0) } ?? false) {
+      throw PostgresError(
+        kind: .invalidConfiguration, message: "a port in the database URL is not a number from 1 to 65535",
+        hint: "escape : / @ in the password as %3A %2F %40")
+    }
     return (0..<count).map { index in
       var one = keywords
       if !names.isEmpty { one["host"] = names[index] }

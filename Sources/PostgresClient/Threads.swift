@@ -3,24 +3,26 @@ import Glibc
 import Synchronization
 
 /// Nanoseconds of the monotonic clock.
-struct Moment: Comparable, Hashable, Sendable {
-  var nanoseconds: Int64
+package struct Moment: Comparable, Hashable, Sendable {
+  package var nanoseconds: Int64
 
-  static var now: Moment {
+  package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+
+  package static var now: Moment {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Moment(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
   }
 
-  static func < (left: Moment, right: Moment) -> Bool { left.nanoseconds < right.nanoseconds }
+  package static func < (left: Moment, right: Moment) -> Bool { left.nanoseconds < right.nanoseconds }
 
-  static func + (moment: Moment, duration: Duration) -> Moment {
+  package static func + (moment: Moment, duration: Duration) -> Moment {
     let (sum, overflow) = moment.nanoseconds.addingReportingOverflow(duration.wholeNanoseconds)
     return Moment(nanoseconds: overflow ? .max : sum)
   }
 
   /// For `epoll_wait` and `poll`: rounded up, so that nobody wakes a moment too early and spins.
-  static func millisecondsUntil(_ deadline: Moment?, from now: Moment) -> Int32 {
+  package static func millisecondsUntil(_ deadline: Moment?, from now: Moment) -> Int32 {
     guard let deadline else { return -1 }
     let left = deadline.nanoseconds - now.nanoseconds
     return left <= 0 ? 0 : Int32(clamping: (left + 999_999) / 1_000_000)
@@ -168,7 +170,6 @@ final class OneShot<Value: Sendable>: Sendable {
     var value: Value?
     var waiters: [UInt64: CheckedContinuation<Value?, Never>] = [:]
     var nextWaiter: UInt64 = 0
-    var cancelled: Set<UInt64> = []
   }
 
   private let state = Mutex(State())
@@ -195,18 +196,15 @@ final class OneShot<Value: Sendable>: Sendable {
       await withCheckedContinuation { continuation in
         let now: Value?? = state.withLock { state in
           if let value = state.value { return .some(value) }
-          if state.cancelled.remove(number) != nil { return .some(nil) }
+          // Cancelled before the handler could find a waiter here.
+          if Task.isCancelled { return .some(nil) }
           state.waiters[number] = continuation
           return nil
         }
         if let now { continuation.resume(returning: now) }
       }
     } onCancel: {
-      let waiter = state.withLock { state in
-        let waiter = state.waiters.removeValue(forKey: number)
-        if waiter == nil, state.value == nil { state.cancelled.insert(number) }
-        return waiter
-      }
+      let waiter = state.withLock { $0.waiters.removeValue(forKey: number) }
       waiter?.resume(returning: nil)
     }
   }

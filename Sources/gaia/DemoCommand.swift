@@ -7,6 +7,7 @@ import FleetModel
 import FleetStack
 import FleetStore
 import Foundation
+import Synchronization
 
 /// `gaia demo`
 struct DemoCommand: AsyncParsableCommand {
@@ -38,7 +39,7 @@ struct DemoCommand: AsyncParsableCommand {
     func run() async throws {
         try await report {
             let directory = "\(Stack.defaultDirectory())-demo-\(ProcessInfo.processInfo.processIdentifier)"
-            var stages = StageTimes()
+            let stages = StageTimes()
             Terminal.error(
                 "GAIA Fleet demo: \(Terminal.grouped(jobs)) HTTP jobs, a tenth of them twice, one worker killed half way\n"
             )
@@ -48,7 +49,7 @@ struct DemoCommand: AsyncParsableCommand {
                 let stack = try await Stack.up(directory: directory)
                 stages.end("RabbitMQ and PostgreSQL started")
                 do {
-                    let isCorrect = try await run(stack, &stages)
+                    let isCorrect = try await run(stack, stages)
                     try await stack.down(remove: true)
                     return isCorrect
                 } catch {
@@ -60,14 +61,14 @@ struct DemoCommand: AsyncParsableCommand {
         }
     }
 
-    private func run(_ stack: Stack, _ stages: inout StageTimes) async throws -> Bool {
+    private func run(_ stack: Stack, _ stages: StageTimes) async throws -> Bool {
         var environment = stack.environment
         // Few slots, so that there is something left to do when the worker dies.
         environment["GAIA_WORKER_SLOTS_DEFAULT"] = "10"
         let loaded = try FleetConfiguration(environment: environment)
         let target = DemoTarget(seed: seed)
         let fleet = try Fleet(environment: environment, logs: "\(stack.directory)/logs")
-        let (isCorrect, measured) = try await withThrowingTaskGroup(of: Void.self) { [stages] group in
+        return try await withThrowingTaskGroup(of: Void.self) { group in
             let (ports, portsIn) = AsyncStream.makeStream(of: Int.self)
             group.addTask { try await target.run { portsIn.yield($0) } }
             var port: Int?
@@ -79,7 +80,7 @@ struct DemoCommand: AsyncParsableCommand {
             let run = DemoRun(
                 loaded, stack: stack, fleet: fleet, target: target, port: port, jobs: jobs,
                 timeout: .seconds(timeout), keep: keep)
-            let result: Result<(Bool, StageTimes), any Error>
+            let result: Result<Bool, any Error>
             do {
                 result = .success(try await run.perform(stages))
             } catch {
@@ -89,19 +90,20 @@ struct DemoCommand: AsyncParsableCommand {
             group.cancelAll()
             return try result.get()
         }
-        stages = measured
-        return isCorrect
     }
 }
 
 /// How long each part took, said as it ends.
-struct StageTimes: Sendable {
-    private var begin = ContinuousClock.now
+final class StageTimes: Sendable {
+    private let begin = Mutex(ContinuousClock.now)
 
-    mutating func end(_ name: String) {
-        let now = ContinuousClock.now
-        Terminal.error("  \(Terminal.seconds(now - begin).padding(toLength: 8, withPad: " ", startingAt: 0))\(name)")
-        begin = now
+    func end(_ name: String) {
+        let took = begin.withLock { begin in
+            let now = ContinuousClock.now
+            defer { begin = now }
+            return now - begin
+        }
+        Terminal.error("  \(Terminal.seconds(took).padding(toLength: 8, withPad: " ", startingAt: 0))\(name)")
     }
 }
 

@@ -36,8 +36,7 @@ struct DemoRun: Sendable {
         self.keep = keep
     }
 
-    func perform(_ before: StageTimes) async throws -> (Bool, StageTimes) {
-        var stages = before
+    func perform(_ stages: StageTimes) async throws -> Bool {
         let amqp = try configuration.amqp("gaia demo")
         let logger = configuration.logger
         let subsystem = RequestParameters.type.subsystem
@@ -58,7 +57,7 @@ struct DemoRun: Sendable {
             let queue = ReplyQueue(
                 amqp, bindings: [(FleetBroker.resultsExchange, "\(RequestParameters.type).#")], logger: logger)
             let producer = JobProducer(amqp, logger: logger)
-            return try await withThrowingTaskGroup(of: Void.self) { [stages] group in
+            return try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await producer.run() }
                 group.addTask { try await queue.consumer.run() }
                 group.addTask {
@@ -68,16 +67,15 @@ struct DemoRun: Sendable {
                     }
                 }
                 while queue.consumer.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
-                var stages = stages
                 try await publish(producer)
                 stages.end("\(Terminal.grouped(jobs + jobs / 10)) messages published and confirmed")
-                try await watch(store, subsystem, &stages)
+                try await watch(store, subsystem, stages)
                 let isCorrect = try await verify(store, subsystem)
                 if keep { try await stay() }
                 await producer.close()
                 await queue.consumer.close()
                 try await group.waitForAll()
-                return (isCorrect, stages)
+                return isCorrect
             }
         }
     }
@@ -101,7 +99,7 @@ struct DemoRun: Sendable {
     }
 
     /// Shows progress until each job has its result; half way kills a worker and starts another.
-    private func watch(_ store: FleetStore, _ subsystem: String, _ stages: inout StageTimes) async throws {
+    private func watch(_ store: FleetStore, _ subsystem: String, _ stages: StageTimes) async throws {
         let deadline = ContinuousClock.now + timeout
         var killed = false
         while results.distinct < jobs {

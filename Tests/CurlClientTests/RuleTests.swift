@@ -1,0 +1,213 @@
+import CurlClient
+import Testing
+
+@Suite("Admission")
+struct AdmissionTests {
+    private func starts(_ admission: inout Admission) -> [UInt64] {
+        var started: [UInt64] = []
+        while let id = admission.startNext() { started.append(id) }
+        return started
+    }
+
+    @Test("serves a host in order, hosts in turn, and keeps both limits")
+    func order() {
+        var admission = Admission(limits: .init(inFlight: 5, perHost: 3))
+        for id in 1...6 { admission.arrive(UInt64(id), host: "a", needsLookup: false) }
+        for id in 11...13 { admission.arrive(UInt64(id), host: "b", needsLookup: false) }
+        #expect(starts(&admission) == [1, 11, 2, 12, 3])
+        #expect(admission.inFlight == 5 && admission.waiting == 4)
+        admission.leave(1)
+        #expect(starts(&admission) == [13])
+        admission.leave(11)
+        #expect(starts(&admission) == [4])
+    }
+
+    @Test("lets who waits leave, from the front, the middle and the end")
+    func leave() {
+        var admission = Admission(limits: .init(inFlight: 1, perHost: 1))
+        for id in 0...5 { admission.arrive(UInt64(id), host: "a", needsLookup: false) }
+        #expect(starts(&admission) == [0])
+        for id in [1, 3, 5] as [UInt64] { admission.leave(id) }
+        admission.leave(99)
+        #expect(admission.waiting == 2)
+        admission.leave(0)
+        #expect(starts(&admission) == [2])
+        admission.leave(2)
+        #expect(starts(&admission) == [4])
+        admission.leave(4)
+        #expect(admission.hosts == 0 && admission.inFlight == 0 && admission.waiting == 0)
+    }
+
+    @Test("sends a few scouts to a host not yet looked up, and the rest after them")
+    func scouts() {
+        var limits = Admission.Limits(inFlight: 100, perHost: 10)
+        limits.scouts = 6
+        var admission = Admission(limits: limits)
+        for host in 0..<3 {
+            for id in 0..<10 { admission.arrive(UInt64(host * 10 + id), host: "h\(host)", needsLookup: true) }
+        }
+        let scouts = starts(&admission)
+        #expect(scouts.count == 6)
+        admission.lookedUp(0)
+        let after = starts(&admission)
+        // The first host's other requests all start, and one more scout of the others.
+        #expect(after.filter { $0 < 10 }.count == 10 - scouts.filter { $0 < 10 }.count)
+        // Scouts that fail make room for the next.
+        for id in scouts where id >= 10 { admission.leave(id) }
+        #expect(!starts(&admission).isEmpty)
+        #expect(admission.inFlight <= 100)
+    }
+
+    @Test("forgets hosts that came and went while all were busy")
+    func churn() {
+        var admission = Admission(limits: .init(inFlight: 1, perHost: 1))
+        admission.arrive(0, host: "busy", needsLookup: false)
+        #expect(starts(&admission) == [0])
+        for id in 1...10_000 as ClosedRange<UInt64> {
+            admission.arrive(id, host: "host-\(id)", needsLookup: id % 2 == 0)
+            admission.leave(id)
+        }
+        #expect(admission.hosts == 1)
+        #expect(admission.queuedLines < 200)
+        admission.leave(0)
+        #expect(starts(&admission).isEmpty)
+    }
+
+    @Test("never starts too many nor forgets one, whatever happens")
+    func random() {
+        var generator = SystemRandomNumberGenerator()
+        var limits = Admission.Limits(inFlight: 20, perHost: 5)
+        limits.scouts = 8
+        var admission = Admission(limits: limits)
+        var waiting: Set<UInt64> = []
+        var running: [UInt64: String] = [:]
+        var hosts: [UInt64: String] = [:]
+        for id in 0..<20_000 as Range<UInt64> {
+            switch Int.random(in: 0..<10, using: &generator) {
+            case 0..<5:
+                hosts[id] = "h\(Int.random(in: 0..<12, using: &generator))"
+                waiting.insert(id)
+                admission.arrive(id, host: hosts[id]!, needsLookup: Bool.random(using: &generator))
+            case 5..<7: if let id = running.keys.randomElement(using: &generator) { admission.lookedUp(id) }
+            case 7..<9:
+                if let id = running.keys.randomElement(using: &generator) {
+                    admission.leave(id)
+                    running[id] = nil
+                }
+            default:
+                if let id = waiting.randomElement(using: &generator) {
+                    admission.leave(id)
+                    waiting.remove(id)
+                }
+            }
+            while let id = admission.startNext() {
+                #expect(waiting.remove(id) != nil)
+                running[id] = hosts[id]
+            }
+            #expect(admission.waiting == waiting.count && admission.inFlight == running.count)
+            #expect(running.count <= 20)
+            #expect(Dictionary(grouping: running.values, by: { $0 }).values.allSatisfy { $0.count <= 5 })
+        }
+        // Everybody gets a turn in the end.
+        while !running.isEmpty || !waiting.isEmpty {
+            for id in running.keys { admission.leave(id) }
+            running = [:]
+            var progressed = false
+            while let id = admission.startNext() {
+                progressed = true
+                waiting.remove(id)
+                running[id] = hosts[id]
+            }
+            guard progressed else { break }
+        }
+        #expect(waiting.isEmpty && admission.hosts == 0 && admission.queuedLines == 0)
+    }
+}
+
+@Suite("The heap of deadlines")
+struct DeadlineHeapTests {
+    private final class Item: DeadlineHeld {
+        let deadline: Int64
+        var heapIndex = -1
+        init(_ deadline: Int64) { self.deadline = deadline }
+    }
+
+    @Test("gives what is due in order, and nothing that was taken out")
+    func order() {
+        var heap = DeadlineHeap<Item>()
+        let items = (0..<1000).map { _ in Item(Int64.random(in: 0..<500)) }
+        for item in items { heap.insert(item) }
+        let gone = items.shuffled().prefix(400)
+        for item in gone {
+            heap.remove(item)
+            heap.remove(item)
+        }
+        #expect(heap.count == 600)
+        var last: Int64 = -1
+        var given = 0
+        while let item = heap.popDue(249) {
+            #expect(item.deadline >= last && item.deadline <= 249 && item.heapIndex == -1)
+            last = item.deadline
+            given += 1
+        }
+        #expect(given == items.filter { $0.deadline <= 249 }.count - gone.filter { $0.deadline <= 249 }.count)
+        #expect(heap.nearest.map { $0 > 249 } ?? true)
+    }
+}
+
+@Suite("Retry-After")
+struct RetryAfterTests {
+    @Test("is seconds or a date, bounded, and nothing else", arguments: [
+        ("0", Duration.zero), ("120", .seconds(120)), (" 5 ", .seconds(5)), ("99999999999999999999999", CurlResponse.maxRetryAfter),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", .seconds(30)), ("Wed, 21 Oct 2015 07:27:00 GMT", .zero), ("Wednesday, 21-Oct-15 07:29:00 GMT", .seconds(60)),
+        ("Wed Oct 21 07:28:01 2015", .seconds(1)), ("Wed, 21 Oct 2115 07:28:00 GMT", CurlResponse.maxRetryAfter),
+        ("", nil), ("-1", nil), ("1.5", nil), ("soon", nil), ("20151021", .some(CurlResponse.maxRetryAfter)), ("tomorrow 12:00", nil), ("Wed, nonsense:", nil),
+    ] as [(String, Duration?)])
+    func values(text: String, expected: Duration?) {
+        #expect(CurlResponse.retryAfter(text, responseDate: "Wed, 21 Oct 2015 07:28:00 GMT") == expected)
+    }
+
+    @Test("is measured by this machine's clock without a Date")
+    func clock() {
+        #expect(CurlResponse.retryAfter("Wed, 21 Oct 2015 07:28:00 GMT") == .zero)
+        #expect(CurlResponse(status: 429, headers: [("retry-AFTER", "3")]).retryAfter == .seconds(3))
+        #expect(CurlResponse(status: 429).retryAfter == nil)
+    }
+}
+
+@Suite("An address")
+struct AddressTests {
+    @Test("is public only where strangers' servers are", arguments: [
+        ([127, 0, 0, 1], false), ([10, 1, 2, 3], false), ([172, 16, 0, 1], false), ([172, 31, 255, 255], false), ([172, 32, 0, 1], true), ([192, 168, 1, 1], false),
+        ([169, 254, 169, 254], false), ([100, 64, 0, 1], false), ([100, 128, 0, 1], true), ([0, 0, 0, 0], false), ([224, 0, 0, 1], false), ([255, 255, 255, 255], false),
+        ([8, 8, 8, 8], true), ([198, 19, 0, 1], false), ([198, 20, 0, 1], true),
+    ] as [([UInt8], Bool)])
+    func v4(bytes: [UInt8], isPublic: Bool) throws {
+        let address = try #require(CurlAddress(bytes: bytes, port: 80))
+        #expect(address.isPublic == isPublic)
+        // Carried in IPv6, by mapping, NAT64 or 6to4, it is what it carries.
+        let mapped = try #require(CurlAddress(bytes: [UInt8](repeating: 0, count: 10) + [0xff, 0xff] + bytes, port: 80))
+        let nat64 = try #require(CurlAddress(bytes: [0, 0x64, 0xff, 0x9b] + [UInt8](repeating: 0, count: 8) + bytes, port: 80))
+        let sixToFour = try #require(CurlAddress(bytes: [0x20, 0x02] + bytes + [UInt8](repeating: 0, count: 10), port: 80))
+        for carrier in [mapped, nat64, sixToFour] {
+            #expect(carrier.isPublic == isPublic)
+            #expect(carrier.isLoopback == (bytes[0] == 127))
+        }
+    }
+
+    @Test("of IPv6 likewise", arguments: [
+        ("::1", [0, 0, 0, 0, 0, 0, 0, 1], false), ("::", [0, 0, 0, 0, 0, 0, 0, 0], false), ("fe80::1", [0xfe80, 0, 0, 0, 0, 0, 0, 1], false),
+        ("fd00::1", [0xfd00, 0, 0, 0, 0, 0, 0, 1], false), ("2001:db8::1", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], false), ("ff02::1", [0xff02, 0, 0, 0, 0, 0, 0, 1], false),
+        ("2606:4700::1111", [0x2606, 0x4700, 0, 0, 0, 0, 0, 0x1111], true),
+    ] as [(String, [UInt16], Bool)])
+    func v6(text: String, groups: [UInt16], isPublic: Bool) throws {
+        let address = try #require(CurlAddress(bytes: groups.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }, port: 443))
+        #expect(address.isPublic == isPublic)
+        #expect(address.host == text)
+        #expect(address.description == "[\(text)]:443")
+        #expect(address.isLoopback == (text == "::1"))
+    }
+
+    @Test("has four or sixteen bytes")
+    func lengths() { #expect(CurlAddress(bytes: [1, 2, 3], port: 1) == nil) }
+}

@@ -1,0 +1,97 @@
+import CurlClient
+import Foundation
+import Testing
+
+extension ServerTests {
+    @Suite("A server on TLS")
+    struct TLSTests {
+        @Test("is trusted by its authority's file, and by nothing else")
+        func authorities() async throws {
+            try await Certificates.with { mine, other in
+                try await TestServer.with([mine.certificate, mine.key]) { server async throws in
+                    try await withClient { client async throws in
+                        let url = server.url("/echo", scheme: "https", host: "localhost")
+                        let response = try await client.perform(CurlRequest(url: url, tls: CurlTLSOptions(caFile: mine.certificate)))
+                        #expect(response.status == 200)
+                        #expect(response.timing.tls > .zero)
+                        // The trusted connection is in the pool now, and must not serve who trusts somebody else.
+                        for options in [CurlTLSOptions(caFile: other.certificate), CurlTLSOptions(), CurlTLSOptions(caFile: "/nonexistent")] {
+                            let error = try await failure(client, CurlRequest(url: url, tls: options))
+                            #expect(error.kind == .tls)
+                            #expect(!error.mayHaveBeenSent)
+                        }
+                        #expect(try await server.stats().requests == 1)
+                    }
+                }
+            }
+        }
+
+        @Test("has to be the one that the certificate names")
+        func names() async throws {
+            try await Certificates.with { mine, _ in
+                try await TestServer.with([mine.certificate, mine.key]) { server async throws in
+                    try await withClient { client async throws in
+                        let url = server.url("/echo", scheme: "https", host: "127.0.0.1")
+                        let error = try await failure(client, CurlRequest(url: url, tls: CurlTLSOptions(caFile: mine.certificate)))
+                        #expect(error.kind == .tls)
+                        let blind = try await client.perform(CurlRequest(url: url, tls: CurlTLSOptions(verify: false)))
+                        #expect(blind.status == 200)
+                    }
+                }
+            }
+        }
+
+        @Test("answers hundreds at once over reused connections")
+        func load() async throws {
+            try await Certificates.with { mine, _ in
+                try await TestServer.with([mine.certificate, mine.key]) { server async throws in
+                    try await withClient(CurlConfiguration(maxConnectionsPerHost: 20)) { client async throws in
+                        let request = CurlRequest(url: server.url("/echo", scheme: "https", host: "localhost"), tls: CurlTLSOptions(caFile: mine.certificate))
+                        try await withThrowingTaskGroup(of: Int.self) { group in
+                            for _ in 0..<300 { group.addTask { try await client.perform(request).status } }
+                            for try await status in group { #expect(status == 200) }
+                        }
+                        #expect(try await server.stats().accepted <= 20)
+                    }
+                }
+            }
+        }
+
+        @Test("that does not speak TLS after all is no server on TLS")
+        func plain() async throws {
+            try await TestServer.with { server async throws in
+                try await withClient { client async throws in
+                    #expect(try await failure(client, CurlRequest(url: server.url("/echo", scheme: "https"))).kind == .tls)
+                }
+            }
+        }
+    }
+}
+
+/// Self-signed certificates for the name localhost, made anew and gone after the test.
+private struct Certificates {
+    let certificate: String
+    let key: String
+
+    static func with(_ body: (_ mine: Certificates, _ other: Certificates) async throws -> Void) async throws {
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("curl-client-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        try await body(make(directory.path, "mine"), make(directory.path, "other"))
+    }
+
+    private static func make(_ directory: String, _ name: String) throws -> Certificates {
+        let made = Certificates(certificate: "\(directory)/\(name).pem", key: "\(directory)/\(name).key")
+        let openssl = Process()
+        openssl.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        openssl.arguments = [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=DNS:localhost", "-keyout", made.key, "-out", made.certificate,
+        ]
+        openssl.standardError = FileHandle.nullDevice
+        try openssl.run()
+        openssl.waitUntilExit()
+        guard openssl.terminationStatus == 0 else { throw Failure("openssl ended with \(openssl.terminationStatus)") }
+        return made
+    }
+}

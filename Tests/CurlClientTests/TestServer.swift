@@ -1,0 +1,170 @@
+import CurlClient
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+
+/// One after the other: most tests here have a server process of their own and look at times.
+@Suite("CurlClient against real servers", .serialized)
+enum ServerTests {}
+
+/// A server process of Resources/server.py. It ends with this object, or with the test process, whichever is first.
+final class TestServer: Sendable {
+    struct Stats: Decodable {
+        var accepted, requests, running, max_running, open, max_open, abandoned: Int
+        var by_path: [String: Int]
+    }
+
+    let port: Int
+    private let controlPort: Int
+    private let process: pid_t
+    private let lifeline: Int32
+    private let control = CurlMulti(maxConnections: 2, maxConnectionsPerHost: 2, maxInFlight: 2)
+
+    /// Servers without arguments that no test uses just now. Starting one takes longer than most tests.
+    private static let idle = Mutex<[TestServer]>([])
+
+    /// A server for one test at a time, so that its counts are that test's alone. After a test that failed or killed it, or
+    /// left connections open, it is not used again.
+    static func with<R>(_ arguments: [String] = [], _ body: (TestServer) async throws -> R) async throws -> R {
+        let pooled = arguments.isEmpty ? idle.withLock { $0.popLast() } : nil
+        let server = try pooled ?? TestServer(arguments)
+        do {
+            let result = try await body(server)
+            if arguments.isEmpty, await server.isFresh() {
+                idle.withLock { $0.append(server) }
+            } else {
+                await server.stop()
+            }
+            return result
+        } catch {
+            await server.stop()
+            throw error
+        }
+    }
+
+    private func isFresh() async -> Bool {
+        do {
+            try await eventually("all connections are closed") { $0.open == 0 && $0.running == 0 }
+            return try await control.perform(CurlRequest(url: "http://127.0.0.1:\(controlPort)/reset")).status == 200
+        } catch {
+            return false
+        }
+    }
+
+    private init(_ arguments: [String]) throws {
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Resources/server.py").path
+        var input: [Int32] = [0, 0]
+        var output: [Int32] = [0, 0]
+        guard pipe(&input) == 0, pipe(&output) == 0 else { throw Failure("pipe: \(errno)") }
+        // A lifeline that a second server inherits would keep the first one alive.
+        for descriptor in input + output { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, input[0], 0)
+        posix_spawn_file_actions_adddup2(&actions, output[1], 1)
+        var words: [UnsafeMutablePointer<CChar>?] = (["python3", script] + arguments).map { strdup($0) }
+        words.append(nil)
+        defer { for word in words { free(word) } }
+        var pid = pid_t()
+        let code = posix_spawnp(&pid, "python3", &actions, nil, words, environ)
+        Glibc.close(input[0])
+        Glibc.close(output[1])
+        guard code == 0 else { throw Failure("python3 does not start: \(code)") }
+        process = pid
+        lifeline = input[1]
+        defer { Glibc.close(output[0]) }
+        let ports = Self.readLine(output[0]).split(separator: " ").compactMap { Int($0) }
+        guard ports.count == 2 else {
+            kill(pid, SIGKILL)
+            waitpid(pid, nil, 0)
+            throw Failure("the test server said no port")
+        }
+        (port, controlPort) = (ports[0], ports[1])
+    }
+
+    private static func readLine(_ descriptor: Int32) -> String {
+        var line: [UInt8] = []
+        var byte: UInt8 = 0
+        while read(descriptor, &byte, 1) == 1, byte != UInt8(ascii: "\n") { line.append(byte) }
+        return String(decoding: line, as: UTF8.self)
+    }
+
+    private func stop() async {
+        await control.close()
+        Glibc.close(lifeline)
+        kill(process, SIGKILL)
+        waitpid(process, nil, 0)
+    }
+
+    func url(_ path: String, scheme: String = "http", host: String = "127.0.0.1") -> String { "\(scheme)://\(host):\(port)\(path)" }
+
+    func stats() async throws -> Stats {
+        let response = try await control.perform(CurlRequest(url: "http://127.0.0.1:\(controlPort)/stats"))
+        return try JSONDecoder().decode(Stats.self, from: Data(response.body))
+    }
+
+    /// Waits until the server's counts are as the condition says.
+    func eventually(_ what: String, _ condition: (Stats) -> Bool) async throws {
+        try await CurlClientTests.eventually(what) { condition(try await self.stats()) }
+    }
+}
+
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Asks again and again until the answer is yes, within a bound.
+func eventually(_ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async throws {
+    let deadline = ContinuousClock.now + limit
+    while !(try await condition()) {
+        guard ContinuousClock.now < deadline else { throw Failure("not within \(limit): \(what)") }
+        try await Task.sleep(for: .milliseconds(2))
+    }
+}
+
+/// A client that is closed at the end, whatever the end is.
+func withClient<R>(_ configuration: CurlConfiguration = CurlConfiguration(), _ body: (CurlMulti) async throws -> R) async throws -> R {
+    let client = CurlMulti(configuration)
+    do {
+        let result = try await body(client)
+        await client.close()
+        return result
+    } catch {
+        await client.close()
+        throw error
+    }
+}
+
+/// The error of a request that has to fail.
+func failure(_ client: CurlMulti, _ request: CurlRequest) async throws -> CurlError {
+    let status: Int
+    do throws(CurlError) { status = try await client.perform(request).status } catch { return error }
+    throw Failure("answered \(status) where an error was due")
+}
+
+/// What happened, in order, noted from anywhere.
+final class Notes<Element: Sendable>: Sendable {
+    private let notes = Mutex<[Element]>([])
+    func add(_ note: Element) { notes.withLock { $0.append(note) } }
+    var all: [Element] { notes.withLock { $0 } }
+}
+
+/// What the route /echo saw.
+struct Echo: Decodable {
+    var method: String
+    var target: String
+    var headers: [[String]]
+    var body: String
+    var served: Int
+
+    init(_ response: CurlResponse) throws { self = try JSONDecoder().decode(Echo.self, from: Data(response.body)) }
+
+    func values(_ name: String) -> [String] { headers.filter { $0[0].lowercased() == name.lowercased() }.map { $0[1] } }
+}
+
+extension CurlResponse {
+    var text: String { String(decoding: body, as: UTF8.self) }
+}

@@ -1,0 +1,242 @@
+import FleetModel
+import FleetStore
+import PostgresClient
+import Testing
+
+@Suite("Leases")
+struct LeaseTests {
+    @Test("A lease is renewed for as long as its epoch lasts")
+    func renew() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker("w", lease: .seconds(10))
+            #expect(worker.epoch == 1)
+            #expect(try await ledger.store.renew(worker, lease: .seconds(100), busy: 3, draining: false))
+            var record = try #require(try await ledger.store.workers().first)
+            #expect((record.name, record.host, record.processID, record.version) == ("w", "here", 1, FleetModel.version))
+            #expect((record.subsystems, record.slots, record.busy, record.state) == (["test"], 5, 3, "live"))
+            #expect((90_000...100_000).contains(record.leaseMilliseconds))
+            #expect(try await ledger.store.renew(worker, lease: .seconds(100), busy: 0, draining: true))
+            record = try #require(try await ledger.store.workers().first)
+            #expect(record.state == "draining")
+            let next = try await ledger.store.beginEpoch(worker: worker.worker, lease: .seconds(10))
+            #expect(try await !ledger.store.renew(worker, lease: .seconds(100), busy: 0, draining: false))
+            #expect(try await ledger.store.renew(next, lease: .seconds(100), busy: 0, draining: false))
+        }
+    }
+
+    @Test("A worker that gives its lease back is gone, owns nothing, and what waited for it is due")
+    func release() async throws {
+        try await Ledger.with { ledger in
+            let (worker, other) = (try await ledger.worker(), try await ledger.worker())
+            try await ledger.own("k", by: worker)
+            _ = try await ledger.claim(Ledger.request("k"), by: other)
+            try await ledger.store.release(worker)
+            #expect(try await ledger.store.workers().map(\.state).sorted() == ["gone", "live"])
+            #expect(try await !ledger.store.renew(worker, lease: .seconds(1), busy: 0, draining: false))
+            #expect(try await ledger.store.due(atMost: 10).map(\.job.key) == ["k"])
+            #expect(try await ledger.own("k", by: other).token == 2)
+        }
+    }
+
+    @Test("Giving back an epoch that has ended changes nothing")
+    func releaseLate() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker()
+            let next = try await ledger.store.beginEpoch(worker: worker.worker, lease: .seconds(60))
+            try await ledger.store.release(worker)
+            #expect(try await ledger.store.renew(next, lease: .seconds(60), busy: 0, draining: false))
+        }
+    }
+
+    /// Holds a worker's liveness lock in a session of its own while `body` runs.
+    private static func alive(_ worker: WorkerEpoch, _ ledger: Ledger, _ body: (PostgresDedicated) async throws -> Void) async throws {
+        let life = PostgresDedicated(configuration: ledger.configuration, logger: Ledger.logger)
+        let session = try await life.connect()
+        #expect(try await FleetStore.holdLiveness(of: worker.worker, on: session))
+        do {
+            try await body(life)
+        } catch {
+            await life.close()
+            throw error
+        }
+        await life.close()
+    }
+
+    private struct Missing: Equatable {
+        var owner: WorkerEpoch
+        var name: String
+        var expired: Bool
+    }
+
+    private static func missing(_ ledger: Ledger) async throws -> [Missing] {
+        try await ledger.store.missingWorkers().map { Missing(owner: $0.owner, name: $0.name, expired: $0.expired) }
+    }
+
+    @Test("A worker whose session closes is missing; one that lives is not, nor one that has left")
+    func missing() async throws {
+        try await Ledger.with { ledger in
+            let (worker, left) = (try await ledger.worker("w"), try await ledger.worker("left"))
+            try await ledger.store.release(left)
+            #expect(try await Self.missing(ledger) == [Missing(owner: worker, name: "w", expired: false)])
+            try await Self.alive(worker, ledger) { life in
+                #expect(try await ledger.store.missingWorkers().isEmpty)
+                try await ledger.pool.withConnection { other in
+                    let isHeld = try await FleetStore.holdLiveness(of: worker.worker, on: other)
+                    #expect(!isHeld, "a life is held once")
+                }
+                await life.close()
+                try await ledger.eventually {
+                    try await Self.missing(ledger) == [Missing(owner: worker, name: "w", expired: false)]
+                }
+            }
+        }
+    }
+
+    @Test("A worker killed without a word is missing as soon as its session is gone")
+    func killed() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker("w")
+            let life = PostgresDedicated(configuration: ledger.configuration, logger: Ledger.logger)
+            let session = try await life.connect()
+            #expect(try await FleetStore.holdLiveness(of: worker.worker, on: session))
+            try await ledger.pool.script("select pg_terminate_backend(\(session.backendProcessID()))")
+            #expect(await life.closed() != nil)
+            try await ledger.eventually { try await ledger.store.missingWorkers().map(\.owner) == [worker] }
+            await life.close()
+        }
+    }
+
+    @Test("A living worker whose lease has run out is missing and expired")
+    func expired() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker("w")
+            try await Self.alive(worker, ledger) { _ in
+                try await ledger.pool.script("update gaia.worker set lease_until = now()")
+                #expect(try await Self.missing(ledger) == [Missing(owner: worker, name: "w", expired: true)])
+            }
+        }
+    }
+
+    @Test("The epoch of a missing worker ends once, and what was parked on it is due")
+    func endEpoch() async throws {
+        try await Ledger.with { ledger in
+            let (worker, other) = (try await ledger.worker(), try await ledger.worker())
+            let term = try await ledger.store.beginTerm(name: "d")
+            for key in ["a", "b"] {
+                try await ledger.own(key, by: worker)
+                #expect(try await ledger.claim(Ledger.request(key, replyTo: "r"), by: other).word == "parked")
+            }
+            try await ledger.own("c", by: other)
+            #expect(try await ledger.claim(Ledger.request("c"), by: worker).word == "parked")
+            #expect(try await ledger.store.due(atMost: 10).isEmpty)
+            #expect(try await ledger.store.endEpoch(of: worker, term: term) == (true, 2))
+            #expect(Set(try await ledger.store.due(atMost: 10).map(\.job.key)) == ["a", "b"])
+            #expect(try await ledger.store.endEpoch(of: worker, term: term) == (false, 0))
+            #expect(try await !ledger.store.renew(worker, lease: .seconds(60), busy: 0, draining: false))
+            #expect(try await ledger.claim(Ledger.request("new"), by: worker).word == "fenced")
+            #expect(try await ledger.own("a", by: other).token == 2)
+        }
+    }
+
+    @Test("The epoch of a worker that lives is not ended")
+    func endLivingEpoch() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker()
+            let term = try await ledger.store.beginTerm(name: "d")
+            try await Self.alive(worker, ledger) { _ in
+                #expect(try await ledger.store.endEpoch(of: worker, term: term) == (false, 0))
+                #expect(try await ledger.store.renew(worker, lease: .seconds(60), busy: 0, draining: false))
+                try await ledger.pool.script("update gaia.worker set lease_until = now()")
+                #expect(try await ledger.store.endEpoch(of: worker, term: term) == (true, 0))
+            }
+        }
+    }
+
+    @Test("A deposed leader ends nobody's epoch")
+    func oldTerm() async throws {
+        try await Ledger.with { ledger in
+            let (worker, other) = (try await ledger.worker(), try await ledger.worker())
+            #expect(try await ledger.store.endEpoch(of: worker, term: 1) == (false, 0), "nobody leads yet")
+            let old = try await ledger.store.beginTerm(name: "d1")
+            _ = try await ledger.store.beginTerm(name: "d2")
+            try await ledger.own("k", by: worker)
+            _ = try await ledger.claim(Ledger.request("k"), by: other)
+            #expect(try await ledger.store.endEpoch(of: worker, term: old) == (false, 0))
+            #expect(try await ledger.store.renew(worker, lease: .seconds(60), busy: 0, draining: false))
+            #expect(try await ledger.store.due(atMost: 1).isEmpty)
+        }
+    }
+
+    @Test("One leads at a time; the lock is free when the leader's session is gone, and the term rises")
+    func leadership() async throws {
+        try await Ledger.with { ledger in
+            #expect(try await ledger.store.leader() == nil)
+            let (first, second) = (
+                PostgresDedicated(configuration: ledger.configuration, logger: Ledger.logger),
+                PostgresDedicated(configuration: ledger.configuration, logger: Ledger.logger)
+            )
+            #expect(try await FleetStore.takeLeadership(on: first.connect()))
+            #expect(try await ledger.store.beginTerm(name: "d1") == 1)
+            let record = try #require(try await ledger.store.leader())
+            #expect((record.term, record.name, record.leads, record.agenda, record.overdue) == (1, "d1", true, 0, 0))
+            let follower = try await second.connect()
+            #expect(try await !FleetStore.takeLeadership(on: follower))
+            await first.close()
+            try await ledger.eventually { try await FleetStore.takeLeadership(on: follower) }
+            #expect(try await ledger.store.beginTerm(name: "d2") == 2)
+            await second.close()
+            try await ledger.eventually { try await ledger.store.leader()?.leads == false }
+        }
+    }
+
+    @Test("Locks of another database on the same server are not taken for a worker's life")
+    func otherDatabase() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker("w")
+            try await Ledger.with { elsewhere in
+                try await Self.alive(worker, elsewhere) { _ in
+                    let missing = try await ledger.store.missingWorkers()
+                    #expect(missing.map(\.owner) == [worker])
+                }
+            }
+        }
+    }
+}
+
+@Suite("Inspection")
+struct InspectionTests {
+    @Test("A job is shown whole, with every error; a key may be looked for in all subsystems")
+    func job() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker("w-1")
+            let owned = try #require(
+                try await ledger.claim(Ledger.request("k", replyTo: "r", correlationID: "c", deadline: .seconds(9)), by: worker).ownership)
+            _ = try await ledger.store.claim([Ledger.request("k", type: "other.do.v1")], by: worker)
+            _ = try await ledger.complete("k", owned, .discard(JobFailure(.permanent, code: "x", message: "y\0")))
+            let record = try await ledger.record("k")
+            #expect((record.type, record.state, record.attempt, record.worker) == ("test.do.v1", "discarded", 1, "w-1"))
+            #expect((record.replyTo, record.correlationID, record.output) == ("r", "c", nil))
+            #expect(record.claimedAt != nil && record.finishedAt != nil && record.deadlineAt != nil && record.notBefore == nil)
+            for word in [#""code": "x""#, #""worker": "w""#, #""at""#] { #expect(record.errors.contains(word)) }
+            #expect(try await ledger.store.job("k", subsystem: nil).map(\.identity.subsystem) == ["other", "test"])
+            #expect(try await ledger.store.job("none", subsystem: nil).isEmpty)
+        }
+    }
+
+    @Test("Counts tell jobs by state and the attempts beyond the first")
+    func counts() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker()
+            for key in ["a", "b"] { try await ledger.own(key, by: worker) }
+            _ = try await ledger.store.beginEpoch(worker: worker.worker, lease: .seconds(60))
+            let owned = try await ledger.own("a", by: WorkerEpoch(worker: worker.worker, epoch: worker.epoch + 1))
+            _ = try await ledger.complete("a", owned, .succeed(output: "1"))
+            let counts = try await ledger.store.counts(subsystem: "test")
+            #expect(counts[.succeeded]?.jobs == 1 && counts[.succeeded]?.retries == 1)
+            #expect(counts[.running]?.jobs == 1 && counts[.running]?.retries == 0)
+            #expect(counts.count == 2)
+            #expect(try await ledger.store.jobCounts().map(\.state) == ["running", "succeeded"])
+            #expect(try await ledger.store.counts(subsystem: "none").isEmpty)
+        }
+    }
+}

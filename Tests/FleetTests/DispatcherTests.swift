@@ -1,0 +1,166 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetTestKit
+import Testing
+
+@Suite("The dispatcher", .timeLimit(.minutes(5)))
+struct DispatcherTests {
+    /// Sends a request to `gaia.enqueue`.
+    private func request(
+        _ body: String, _ correlationID: String, to fleet: TestFleet, wantsAnswer: Bool = true
+    ) async throws {
+        let properties = AMQPProperties(
+            contentType: "application/json", correlationID: correlationID,
+            replyTo: wantsAnswer ? fleet.mailbox.replyQueue : nil, messageID: correlationID)
+        try await fleet.publish([
+            AMQPMessage(
+                exchange: "", routingKey: FleetBroker.enqueueQueue, mandatory: true, properties: properties,
+                body: Array(body.utf8))
+        ])
+    }
+
+    private func statuses(_ answer: Letter) -> [String?] {
+        answer.document["jobs"]?.array?.map { $0["status"]?.string } ?? []
+    }
+
+    @Test("A batch is answered job by job, and what is for later runs when its time has come")
+    func batch() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(recorder)]) { fleet in
+            let sent = ContinuousClock.now
+            try await request(
+                """
+                {"jobs": [
+                  {"type": "test.work.v1", "key": "now", "payload": {"text": "a"}},
+                  {"type": "test.work.v1", "key": "later", "payload": {"text": "b"}, "delay_ms": 700},
+                  {"type": "test.work.v1", "key": "later", "payload": {"text": "b"}, "delay_ms": 900},
+                  {"type": "test.work.v1", "key": "later", "payload": {"text": "other"}, "delay_ms": 700},
+                  {"type": "No Type", "key": "x", "payload": {}},
+                  {"type": "test.work.v1", "payload": {}},
+                  {"type": "test.work.v1", "key": "misspelt", "payload": {}, "delayms": 5}
+                ]}
+                """, "batch", to: fleet)
+            let answer = try await fleet.mailbox.reply("batch")
+            #expect(
+                statuses(answer) == ["queued", "scheduled", "duplicate", "conflict", "invalid", "invalid", "invalid"])
+            let jobs = try #require(answer.document["jobs"])
+            #expect(jobs[0]?["key"] == .string("now"))
+            #expect(jobs[4]?["message"]?.string?.contains("No Type") == true)
+            #expect(jobs[5]?["message"]?.string?.contains("'key' is missing") == true)
+            #expect(jobs[6]?["message"]?.string?.contains("delayms") == true)
+
+            #expect(try await fleet.job("later")?.state == "scheduled")
+            #expect(try await fleet.mailbox.result(of: "now").outcome == "succeeded")
+            #expect(recorder.runs(of: "later").isEmpty)
+            let result = try await fleet.mailbox.result(of: "later")
+            #expect(result.outcome == "succeeded")
+            #expect(result.attempt == 1)
+            let run = try #require(recorder.runs(of: "later").first)
+            #expect(run.at - sent >= .milliseconds(700))
+            #expect(recorder.runs.count == 2)
+
+            try await request(
+                #"{"jobs": [{"type": "test.work.v1", "key": "later", "payload": {"text": "b"}, "delay_ms": 50}]}"#,
+                "repeat", to: fleet)
+            let again = try await fleet.mailbox.reply("repeat")
+            #expect(statuses(again) == ["duplicate"])
+            #expect(again.document["jobs"]?[0]?["message"] == .string("the job is succeeded"))
+            #expect(try await fleet.leftover(in: FleetBroker.enqueueQueue) == 0)
+        }
+    }
+
+    @Test("A job for later keeps what its producer asked for")
+    func laterWithProperties() async throws {
+        try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(Recorder())]) { fleet in
+            try await request(
+                """
+                {"jobs": [{"type": "test.work.v1", "key": "k", "payload": {"text": "a"}, "delay_ms": 50,
+                           "reply_to": "\(fleet.mailbox.replyQueue)", "correlation_id": "mine", "max_attempts": 3}]}
+                """, "request", to: fleet)
+            #expect(try await fleet.mailbox.reply("mine").outcome == "succeeded")
+            #expect(try await fleet.job("k")?.attemptsMax == 3)
+        }
+    }
+
+    @Test("A publish of a job that is scheduled waits for its time and gets its result")
+    func publishedWhileScheduled() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(recorder)]) { fleet in
+            try await request(
+                #"{"jobs": [{"type": "test.work.v1", "key": "k", "payload": {"text": "a"}, "delay_ms": 600}]}"#,
+                "request", to: fleet)
+            _ = try await fleet.mailbox.reply("request")
+            let scheduled = ContinuousClock.now
+            try await fleet.enqueue(Work("a"), key: "k", correlationID: "impatient")
+            #expect(try await fleet.mailbox.reply("impatient").outcome == "succeeded")
+            #expect(recorder.runs.count == 1)
+            #expect(recorder.runs[0].at - scheduled > .milliseconds(300))
+        }
+    }
+
+    @Test(
+        "A malformed request is set aside and reported",
+        arguments: ["no JSON", "[]", #"{"jobs": 5}"#, #"{"jobs": [], "more": 1}"#, ""])
+    func malformed(body: String) async throws {
+        try await TestFleet.use(workers: 0, dispatchers: 1) { fleet in
+            try await request(body, "bad", to: fleet)
+            let refusal = try await fleet.mailbox.reply("bad")
+            #expect(refusal.type == "gaia.job.rejected")
+            #expect(refusal.document["data"]?["reason"] == .string("invalid-json"))
+            let dead = try await fleet.dead(1)[0]
+            #expect(dead.properties.headers[JobHeader.reason] == .string("invalid-json"))
+            #expect(dead.properties.headers[JobHeader.queue] == .string(FleetBroker.enqueueQueue))
+            #expect(dead.body == Array(body.utf8))
+
+            try await request(#"{"jobs": []}"#, "good", to: fleet)
+            #expect(statuses(try await fleet.mailbox.reply("good")) == [])
+            #expect(try await fleet.leftover(in: FleetBroker.enqueueQueue) == 0)
+        }
+    }
+
+    @Test("A flawed job in a request that wants no answer is set aside where an operator finds it; the others run")
+    func nobodyToTell() async throws {
+        try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(Recorder())]) { fleet in
+            try await request(
+                """
+                {"jobs": [{"type": "test.work.v1", "key": "good", "payload": {"text": "a"}},
+                          {"type": "test.work.v1", "key": "", "payload": {}}]}
+                """, "mute", to: fleet, wantsAnswer: false)
+            #expect(try await fleet.mailbox.result(of: "good").outcome == "succeeded")
+            let dead = try await fleet.dead(1)[0]
+            #expect(dead.properties.headers[JobHeader.reason] == .string("invalid-parameters"))
+            guard case .string(let error)? = dead.properties.headers[JobHeader.error] else {
+                Issue.record("no reason")
+                return
+            }
+            #expect(error.contains("1 of 2 jobs"))
+        }
+    }
+
+    @Test("Of two dispatchers one leads; when it stops, the other leads in a new term and stages what is due")
+    func leadership() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(definitions: [Work.definition(recorder)]) { fleet in
+            let members = [try await fleet.addDispatcher(), try await fleet.addDispatcher()]
+            let leader = try await eventually("a leader") { try await fleet.store.leader().flatMap { $0.leads ? $0 : nil } }
+            let follower = try #require(members.first { $0.name != leader.name })
+            let first = try #require(members.first { $0.name == leader.name })
+
+            try await request(
+                #"{"jobs": [{"type": "test.work.v1", "key": "k", "payload": {"text": "a"}, "delay_ms": 1000}]}"#,
+                "request", to: fleet)
+            #expect(statuses(try await fleet.mailbox.reply("request")) == ["scheduled"])
+            try await first.stop()
+            let next = try await eventually("the other to lead") {
+                try await fleet.store.leader().flatMap { $0.leads && $0.name == follower.name ? $0 : nil }
+            }
+            #expect(next.term == leader.term + 1)
+            #expect(try await fleet.mailbox.result(of: "k").outcome == "succeeded")
+            #expect(recorder.runs.count == 1)
+            // Requests are taken by whoever is there, leader or not.
+            try await request(#"{"jobs": []}"#, "after", to: fleet)
+            _ = try await fleet.mailbox.reply("after")
+        }
+    }
+}

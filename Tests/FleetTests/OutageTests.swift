@@ -1,0 +1,101 @@
+import FleetBroker
+import FleetModel
+import FleetStack
+import FleetTestKit
+import Glibc
+import Testing
+
+/// A broker and a database of their own, which die and come back under a fleet of real processes.
+@Suite("Outages of broker and database", .serialized, .timeLimit(.minutes(5)))
+struct OutageTests {
+    private static let starting = Task { try await TestStack.start("outage") }
+
+    /// The servers and a place on them.
+    private func use(_ body: (Stack, Isolated) async throws -> Void) async throws {
+        let stack = try await Self.starting.value
+        let servers = try #require(stack.own)
+        try await Isolated.use(on: stack) { try await body(servers, $0) }
+    }
+
+    private static let jobs = 2_000
+
+    /// Publishes jobs to two workers, breaks something once some results are there, and counts at the end.
+    private func underLoad(_ place: Isolated, _ fault: @Sendable () async throws -> Void) async throws {
+        try await TestFleet.use(place, durable: true, workers: 0) { fleet in
+            try await ProgramGroup.use(environment: place.environment) { programs in
+                let children = [
+                    try await programs.serve("dispatcher", "dispatcher"),
+                    try await programs.serve("worker", "first"), try await programs.serve("worker", "second"),
+                ]
+                let keys = (0..<Self.jobs).map { "job-\($0)" }
+                async let publishing: Void = {
+                    for start in stride(from: 0, to: keys.count, by: 100) {
+                        try await fleet.enqueuePatiently(keys[start..<start + 100].map { try Job(NoopParameters(), key: $0) })
+                    }
+                }()
+                try await fleet.mailbox.wait(for: "the first results") { $0.results.count >= 200 }
+                try await fault()
+                try await publishing
+                let contents = try await fleet.mailbox.wait(for: "all results", within: .seconds(120)) { contents in
+                    Set(contents.results.compactMap(\.key)).count >= keys.count
+                }
+                #expect(Set(contents.results.compactMap(\.key)) == Set(keys))
+                // A result may come twice after an outage, but it is the same one.
+                #expect(Set(contents.results.map(\.document)).count == keys.count)
+                let counts = try await fleet.store.counts(subsystem: "gaia")
+                #expect(counts.mapValues(\.jobs) == [.succeeded: keys.count])
+                for child in children { #expect(try await child.stop(grace: .seconds(60)) == .exited(0)) }
+                #expect(try await fleet.leftover(in: "gaia.jobs.gaia") == 0)
+                #expect(try await place.ready(in: FleetBroker.deadQueue) == 0)
+            }
+        }
+    }
+
+    @Test("The broker is killed and comes back under load: every job has its one result")
+    func broker() async throws {
+        try await use { servers, place in
+            try await underLoad(place) {
+                try servers.broker.kill()
+                try await servers.broker.startAgain()
+            }
+        }
+    }
+
+    @Test("The database is killed and comes back under load: every job has its one result")
+    func database() async throws {
+        try await use { servers, place in
+            try await underLoad(place) {
+                try servers.database.kill()
+                try await servers.database.startAgain()
+            }
+        }
+    }
+
+    @Test("A worker that finds no database waits for it, and serves when it comes up in time")
+    func databaseLate() async throws {
+        try await use { servers, place in
+            try await servers.database.stopImmediately()
+            try await ProgramGroup.use(environment: place.environment) { programs in
+                let worker = try programs.start("worker", "worker")
+                #expect(try await worker.awaitOutput(containing: "waiting for the database", within: .seconds(30)))
+                try await servers.database.startAgain()
+                #expect(try await worker.awaitOutput(containing: "worker serves", within: .seconds(60)))
+                #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
+            }
+        }
+    }
+
+    @Test("A worker that finds no broker waits for it, and serves when it comes up in time")
+    func brokerLate() async throws {
+        try await use { servers, place in
+            try servers.broker.kill()
+            try await ProgramGroup.use(environment: place.environment) { programs in
+                let worker = try programs.start("worker", "worker")
+                #expect(try await worker.awaitOutput(containing: "waiting for the broker", within: .seconds(30)))
+                try await servers.broker.startAgain()
+                #expect(try await worker.awaitOutput(containing: "worker serves", within: .seconds(60)))
+                #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
+            }
+        }
+    }
+}
