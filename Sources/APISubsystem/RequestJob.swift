@@ -132,6 +132,7 @@ extension JobFailure {
     init(_ error: CurlError, responseBytesMax: Int) {
         switch error.kind {
         case .cancelled: self.init(CancellationError())
+        case .closed: self.init(.transient, code: "http.closed", message: "the worker closed before the call could end")
         case .tooLarge:
             self.init(
                 .permanent, code: "http.response-too-large",
@@ -147,7 +148,8 @@ extension JobFailure {
     /// may pass; any other status will be the same next time.
     init(unexpected response: CurlResponse) {
         let code = "http.\(response.status)"
-        let excerpt = String(decoding: response.body.prefix(200), as: UTF8.self)
+        let excerpt = String(decoding: response.body.prefix(200), as: UTF8.self).split(whereSeparator: \.isNewline)
+            .joined(separator: " ")
         let message = "the server answered \(response.status)" + (excerpt.isEmpty ? "" : ": \(excerpt)")
         switch response.status {
         case 429, 503:

@@ -24,7 +24,7 @@
 /// ```
 ///
 /// Why a thread and epoll: libcurl's handles belong to one thread, and `curl_multi_poll` looks at every transfer on every
-/// turn, which costs a core at a few thousand transfers that mostly wait. With the socket interface a turn costs only what
+/// turn, which is most of the work when thousands of transfers mostly wait. With the socket interface a turn costs only what
 /// has become ready.
 ///
 /// What the caller can lean on:

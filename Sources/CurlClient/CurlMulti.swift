@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// What a ``CurlMulti`` allows itself.
 public struct CurlConfiguration: Sendable {
-    /// Connections open at once, idle ones among them.
+    /// Connections open at once, idle ones among them. Each is a file descriptor: the process's limit has to have room.
     public var maxConnections: Int
     /// The same for one origin. Politeness as much as a bound: this many requests at once is what a server sees of this process.
     public var maxConnectionsPerHost: Int
@@ -70,7 +70,9 @@ public final class CurlMulti: Sendable {
                 && configuration.maxResponseHeaderBytes > 0 && configuration.idleConnectionTimeout > .zero, "a limit of zero lets nothing through")
         precondition(configuration.userAgent.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }, "a user agent has no control characters")
         onMisuse = configuration.onMisuse
-        shared = Shared(maxOutstanding: min(configuration.maxInFlight, configuration.maxConnections) + configuration.maxWaiting)
+        let (maxOutstanding, isTooMany) = min(configuration.maxInFlight, configuration.maxConnections).addingReportingOverflow(configuration.maxWaiting)
+        precondition(!isTooMany, "a limit beyond all numbers is none")
+        shared = Shared(maxOutstanding: maxOutstanding)
         shared.startThread(configuration)
     }
 
@@ -85,6 +87,7 @@ public final class CurlMulti: Sendable {
     /// cancelled: the transfer is taken out and its connection closed, so that the server learns of it too.
     public func perform(_ request: CurlRequest) async throws(CurlError) -> CurlResponse {
         let hop = try Hop(request)
+        guard !Task.isCancelled else { throw CurlError(.cancelled, "\(hop.url.origin): the task was cancelled before the request") }
         let id = shared.nextID()
         let shared = self.shared
         let result: Result<CurlResponse, CurlError> = await withTaskCancellationHandler {
@@ -92,7 +95,7 @@ public final class CurlMulti: Sendable {
                 if let refusal = shared.ask(.init(id: id, request: request, hop: hop, acceptedAt: monotonicNow(), continuation: continuation)) {
                     continuation.resume(returning: .failure(refusal))
                 }
-                // The handler may have run before there was anything to cancel.
+                // The handler may have run just before there was anything to cancel.
                 if Task.isCancelled { shared.cancel(id) }
             }
         } onCancel: {

@@ -28,7 +28,7 @@ package struct CurlURL: Sendable, Equatable {
     }
 
     /// Where a `Location` leads to.
-    func redirected(to location: String, rules: Rules) throws(CurlError) -> CurlURL {
+    package func redirected(to location: String, rules: Rules) throws(CurlError) -> CurlURL {
         try CurlURL(location, relativeTo: self.text, rules: rules, what: "the redirect's URL")
     }
 

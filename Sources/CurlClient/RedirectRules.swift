@@ -1,7 +1,7 @@
 /// Where a 3xx answer leads (RFC 9110, 15.4): pure, so that every rule is tested without a server.
-package enum RedirectRules {
+enum RedirectRules {
     /// The next hop, or `nil` when this answer is the response: no redirect, or one without a place to go.
-    package static func next(after hop: Hop, status: Int, location: String?) throws(CurlError) -> Hop? {
+    static func next(after hop: Hop, status: Int, location: String?) throws(CurlError) -> Hop? {
         guard [301, 302, 303, 307, 308].contains(status), let location, !location.isEmpty else { return nil }
         guard hop.redirectsLeft > 0 else {
             // Asked for none: the 3xx itself is the answer. Asked for some and they ran out: a loop, as a rule.
@@ -35,19 +35,19 @@ package enum RedirectRules {
 }
 
 /// One request on the wire: what a redirect changes.
-package struct Hop: Sendable {
-    package var method: String
-    package var url: CurlURL
-    package var headers: [(name: String, value: String)]
-    package var body: [UInt8]?
-    package var redirects: Int
-    package var redirectsLeft: Int
-    package let rules: CurlURL.Rules
+struct Hop: Sendable {
+    var method: String
+    var url: CurlURL
+    var headers: [(name: String, value: String)]
+    var body: [UInt8]?
+    var redirects: Int
+    var redirectsLeft: Int
+    let rules: CurlURL.Rules
 
     var isRepeatable: Bool { HeaderRules.isRepeatable(method: method, headers: headers) }
 
     /// Checks everything about a request that can be checked without sending it.
-    package init(_ request: CurlRequest) throws(CurlError) {
+    init(_ request: CurlRequest) throws(CurlError) {
         try HeaderRules.check(method: request.method)
         try HeaderRules.check(headers: request.headers)
         guard request.method != "HEAD" || request.body?.isEmpty ?? true else {

@@ -37,13 +37,21 @@ struct SettingValues {
             guard setting.kind == .names else {
                 throw ConfigurationError("\(place): \(key) must be a single value, not a list")
             }
-            values[key] = Value(text: sequence.compactMap(\.string).joined(separator: ","), place: place)
+            var names: [String] = []
+            for element in sequence {
+                guard case .scalar(let scalar) = element else {
+                    let place = "\(name):\(element.mark?.line ?? 1)"
+                    throw ConfigurationError("\(place): \(key) must list names, nothing deeper")
+                }
+                names.append(scalar.string)
+            }
+            values[key] = Value(text: names.joined(separator: ","), place: place)
         case .scalar(let scalar):
             if path.isEmpty {
                 throw ConfigurationError("\(place): expected settings such as 'amqp:', found a lone value")
             }
             // A section that is there without content, or a setting without value, means its default.
-            if scalar.string.isEmpty || node == Node("null", Tag(.null)) { return }
+            if scalar.string.isEmpty || node.tag == Tag(.null) { return }
             _ = try Self.known(key, place)
             values[key] = Value(text: scalar.string, place: place)
         case .alias:

@@ -80,7 +80,7 @@ public struct DemoTarget: Sendable {
     public func run(onReady: @escaping @Sendable (Int) -> Void) async throws {
         // The demo's own output is worth reading; a line per start and request of this server is not.
         var logger = Logger(label: "gaia.demo-target")
-        logger.logLevel = .warning
+        logger.logLevel = .critical
         let application = Application(
             router: makeRouter(), configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: Self.backlog),
             onServerRunning: { channel in

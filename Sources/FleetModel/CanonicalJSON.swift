@@ -88,7 +88,7 @@ private struct Reader {
         if take(UInt8(ascii: "}")) { return }
         let start = output.count
         var members: [Member] = []
-        var ordered = true
+        var (ordered, escaped) = (true, false)
         while true {
             skipSpace()
             guard position < input.count, input[position] == UInt8(ascii: "\"") else {
@@ -98,6 +98,7 @@ private struct Reader {
             try string()
             let name = begin..<output.count
             if let last = members.last, ordered { ordered = precedes(last.name, name) }
+            if !escaped { escaped = output[name].contains(UInt8(ascii: "\\")) }
             skipSpace()
             guard take(UInt8(ascii: ":")) else { throw unexpected("':'") }
             skipSpace()
@@ -108,7 +109,42 @@ private struct Reader {
             if take(UInt8(ascii: "}")) { break }
             throw unexpected("',' or '}'")
         }
+        if escaped { try refuseOneNameSpelledTwice(members) }
         if !ordered { try reorder(members, from: start) }
+    }
+
+    /// Names that differ only in their escapes are one name to every reader.
+    private func refuseOneNameSpelledTwice(_ members: [Member]) throws(InvalidJSON) {
+        var seen: Set<[UInt16]> = []
+        for member in members where !seen.insert(meaning(of: output[member.name])).inserted { throw twice(member.name) }
+    }
+
+    /// What a string that has been checked says, in UTF-16, in which escapes are written.
+    private func meaning(of string: ArraySlice<UInt8>) -> [UInt16] {
+        var units: [UInt16] = []
+        var rest = string.dropFirst().dropLast()
+        while let escape = rest.firstIndex(of: UInt8(ascii: "\\")) {
+            units.append(contentsOf: String(decoding: rest[..<escape], as: UTF8.self).utf16)
+            let letter = rest[escape + 1]
+            rest = rest[(escape + 2)...]
+            switch letter {
+            case UInt8(ascii: "u"):
+                units.append(UInt16(String(decoding: rest.prefix(4), as: UTF8.self), radix: 16) ?? 0)
+                rest = rest.dropFirst(4)
+            case UInt8(ascii: "b"): units.append(0x08)
+            case UInt8(ascii: "f"): units.append(0x0C)
+            case UInt8(ascii: "n"): units.append(0x0A)
+            case UInt8(ascii: "r"): units.append(0x0D)
+            case UInt8(ascii: "t"): units.append(0x09)
+            default: units.append(UInt16(letter))
+            }
+        }
+        units.append(contentsOf: String(decoding: rest, as: UTF8.self).utf16)
+        return units
+    }
+
+    private func twice(_ name: Range<Int>) -> InvalidJSON {
+        InvalidJSON("the name \(String(decoding: output[name], as: UTF8.self)) stands twice in one object")
     }
 
     /// Puts the members that stand in `output[from...]` in order; the comma before each was written with it except for
@@ -116,8 +152,7 @@ private struct Reader {
     private mutating func reorder(_ members: [Member], from start: Int) throws(InvalidJSON) {
         let sorted = members.sorted { precedes($0.name, $1.name) }
         for (left, right) in zip(sorted, sorted.dropFirst()) where output[left.name].elementsEqual(output[right.name]) {
-            throw InvalidJSON(
-                "the name \(String(decoding: output[left.name], as: UTF8.self)) stands twice in one object")
+            throw twice(left.name)
         }
         var rewritten: [UInt8] = []
         rewritten.reserveCapacity(output.count - start)

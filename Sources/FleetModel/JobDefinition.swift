@@ -154,6 +154,9 @@ enum PayloadCoding {
         case .keyNotFound(let key, let context): "\(place(context.codingPath + [key])) is missing"
         case .typeMismatch(let type, let context): "\(place(context.codingPath)) is not of type \(wireName(type))"
         case .valueNotFound(_, let context): "\(place(context.codingPath)) must not be null"
+        // The decoder keeps to itself what it disliked; its words would send a reader looking for a syntax error.
+        case .dataCorrupted(let context) where context.debugDescription == "The given data was not valid JSON.":
+            "the payload is no JSON, or holds a number that does not fit its member, such as 1.5 for an integer"
         case .dataCorrupted(let context): "\(place(context.codingPath)): \(context.debugDescription)"
         @unknown default: "\(error)"
         }

@@ -10,6 +10,8 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
     /// The longest name accepted, in UTF-8 bytes: AMQP carries it in a short string of at most 255.
     public static let bytesMax = 120
+    /// The longest name of a subsystem. A result's `message_id` holds it beside the key and the state.
+    public static let subsystemBytesMax = 40
 
     /// Checks a name that came from outside.
     public init(validating name: String) throws(JobTypeError) {
@@ -18,7 +20,7 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
         }
         let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count >= 2, let first = parts.first, let last = parts.last,
-            parts.dropLast().allSatisfy({ Self.isPart($0) }),
+            parts.dropLast().allSatisfy({ Self.isPart($0) }), first.count <= Self.subsystemBytesMax,
             last.count >= 2, last.first == UInt8(ascii: "v"), last.dropFirst().allSatisfy(Self.isDigit)
         else { throw JobTypeError(name: name) }
         self.name = name
@@ -38,7 +40,7 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
     /// Whether `text` may name a subsystem.
     public static func isSubsystem(_ text: String) -> Bool {
-        text.utf8.count <= 40 && isPart(text.utf8[...])
+        text.utf8.count <= subsystemBytesMax && isPart(text.utf8[...])
     }
 
     private static func isPart(_ part: Substring.UTF8View) -> Bool { isPart(Array(part)[...]) }
@@ -56,7 +58,7 @@ public struct JobTypeError: Error, Sendable, Equatable, CustomStringConvertible 
     public let name: String
     public var description: String {
         "'\(name)' is no job type: write it as SUBSYSTEM.NAME.vN in lower-case letters, digits and hyphens, "
-            + "for example api.request.v1"
+            + "SUBSYSTEM at most \(JobType.subsystemBytesMax) of them, for example api.request.v1"
     }
 }
 

@@ -77,6 +77,7 @@ public final class Mailbox: Sendable {
     }
 
     /// The first result of the job with this key.
+    @discardableResult
     public func result(of key: String, within limit: Duration = patienceOfTests) async throws -> Letter {
         let contents = try await wait(for: "the result of \(key)", within: limit) { contents in
             contents.results.contains { $0.key == key }
@@ -85,6 +86,7 @@ public final class Mailbox: Sendable {
     }
 
     /// The first answer with this correlation id.
+    @discardableResult
     public func reply(_ correlationID: String, within limit: Duration = patienceOfTests) async throws -> Letter {
         let contents = try await wait(for: "the reply to \(correlationID)", within: limit) { contents in
             contents.replies.contains { $0.correlationID == correlationID }

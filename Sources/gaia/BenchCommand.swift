@@ -55,7 +55,7 @@ struct BenchCommand: AsyncParsableCommand {
         private func measure(_ stack: Stack) async throws -> Figures {
             var environment = stack.environment
             environment["GAIA_WORKER_SLOTS_GAIA"] = "\(slots)"
-            let loaded = try FleetConfiguration(environment: environment)
+            let loaded = try FleetConfiguration(environment: environment.merging(["GAIA_LOG_LEVEL": "warning"]) { $1 })
             let fleet = try Fleet(environment: environment, logs: "\(stack.directory)/logs")
             let names = (1...workers).map { "worker-\($0)" }
             return try await loaded.withStore("gaia bench") { [jobs] store in
@@ -108,10 +108,32 @@ private struct BenchRun: Sendable {
 
     /// Jobs in one publish call.
     private static let batch = 500
+    private static let lanes = 4
 
     init(_ configuration: FleetConfiguration, jobs: Int) {
         self.configuration = configuration
         self.jobs = jobs
+    }
+
+    /// Several batches are under way at once, or the broker's answer to one would be waited for by all.
+    private func publish(_ producer: JobProducer) async throws {
+        let payload = Array("{}".utf8)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for lane in 0..<Self.lanes {
+                group.addTask {
+                    for start in stride(from: lane * Self.batch, to: jobs, by: Self.lanes * Self.batch) {
+                        let outcomes = await producer.enqueue(
+                            (start..<min(start + Self.batch, jobs)).map {
+                                Job(type: NoopParameters.type, key: "bench-\($0)", payload: payload)
+                            })
+                        if let open = outcomes.first(where: { $0 != .queued }) {
+                            throw CommandFailure(.workFailed, "a job could not be published: \(open)")
+                        }
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
     }
 
     func measure(residentBytes: () -> Int) async throws -> (total: Double, publishing: Double, peakBytes: Int) {
@@ -133,16 +155,7 @@ private struct BenchRun: Sendable {
             while results.consumer.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
             let begin = ContinuousClock.now
             group.addTask {
-                let payload = Array("{}".utf8)
-                for start in stride(from: 0, to: jobs, by: Self.batch) {
-                    let outcomes = await producer.enqueue(
-                        (start..<min(start + Self.batch, jobs)).map {
-                            Job(type: NoopParameters.type, key: "bench-\($0)", payload: payload)
-                        })
-                    if let open = outcomes.first(where: { $0 != .queued }) {
-                        throw CommandFailure(.workFailed, "a job could not be published: \(open)")
-                    }
-                }
+                try await publish(producer)
                 return (ContinuousClock.now - begin).inSeconds
             }
             var seen = Set<String>(minimumCapacity: jobs)

@@ -65,7 +65,10 @@ struct DemoCommand: AsyncParsableCommand {
         var environment = stack.environment
         // Few slots, so that there is something left to do when the worker dies.
         environment["GAIA_WORKER_SLOTS_DEFAULT"] = "10"
-        let loaded = try FleetConfiguration(environment: environment)
+        // What is logged goes to files; only trouble belongs between the lines of the demo.
+        var quiet = environment
+        quiet["GAIA_LOG_LEVEL"] = "warning"
+        let loaded = try FleetConfiguration(environment: quiet)
         let target = DemoTarget(seed: seed)
         let fleet = try Fleet(environment: environment, logs: "\(stack.directory)/logs")
         return try await withThrowingTaskGroup(of: Void.self) { group in

@@ -70,18 +70,22 @@ struct RequestParametersTests {
             #"{"url":"http://example.org"}"#, #"{"url":"HTTPS://example.org/a?b#c"}"#,
             #"{"url":"http://h","method":"DELETE","headers":{"Accept":"text/plain"},"body":"ä","timeout_ms":1,"expected_status":[404]}"#,
             #"{"url":"http://h","method":null,"headers":null,"body":null,"timeout_ms":null,"expected_status":null}"#,
-            #"{"url":"http://h","timeout_ms":240000,"expected_status":[100,599],"headers":{}}"#, #"{"url":"http://h","later":"addition"}"#,
+            #"{"url":"http://h","timeout_ms":240000,"expected_status":[100,599],"headers":{}}"#,
+            #"{"url":"http://h","later":"addition"}"#,
         ])
     func valid(_ payload: String) async throws { #expect(try await flaw(payload) == nil) }
 
     @Test(
         "These are refused, each with the member and what it must be",
         arguments: [
-            ("{}", "'url' is missing"), (#"{"url":5}"#, "'url' is not of type string"), (#"{"url":null}"#, "'url' must not be null"),
-            (#"{"url":""}"#, "'url' must begin with http:// or https://"), (#"{"url":"example.org"}"#, "'url' must begin"),
+            ("{}", "'url' is missing"), (#"{"url":5}"#, "'url' is not of type string"),
+            (#"{"url":null}"#, "'url' must not be null"),
+            (#"{"url":""}"#, "'url' must begin with http:// or https://"),
+            (#"{"url":"example.org"}"#, "'url' must begin"),
             (#"{"url":"ftp://h"}"#, "'url' must begin"), (#"{"url":"file:///etc/passwd"}"#, "'url' must begin"),
             (#"{"url":"httpx://h"}"#, "'url' must begin"), (#"{"url":" http://h"}"#, "'url' must begin"),
-            (#"{"url":"http://h","method":"get"}"#, "'method' must be one of GET"), (#"{"url":"http://h","method":"CONNECT"}"#, "'method' must be"),
+            (#"{"url":"http://h","method":"get"}"#, "'method' must be one of GET"),
+            (#"{"url":"http://h","method":"CONNECT"}"#, "'method' must be"),
             (#"{"url":"http://h","headers":["a"]}"#, "'headers' is not of type object"),
             (#"{"url":"http://h","headers":{"a":1}}"#, "'headers.a' is not of type string"),
             (#"{"url":"http://h","body":{}}"#, "'body' is not of type string"),
@@ -91,7 +95,8 @@ struct RequestParametersTests {
             (#"{"url":"http://h","expected_status":[]}"#, "'expected_status' must list"),
             (#"{"url":"http://h","expected_status":[99]}"#, "'expected_status' must list"),
             (#"{"url":"http://h","expected_status":[200,600]}"#, "'expected_status' must list"),
-            (#"{"url":"http://h","expected_status":200}"#, "'expected_status' is not of type Array"), ("[]", "the payload is not of type object"),
+            (#"{"url":"http://h","expected_status":200}"#, "'expected_status' is not of type Array"),
+            ("[]", "the payload is not of type object"),
         ])
     func invalid(_ payload: String, _ expected: String) async throws {
         let flaw = try await flaw(payload) ?? "taken"
@@ -109,7 +114,8 @@ struct RequestParametersTests {
         #expect(Set(members.keys) == ["url", "method", "headers", "body", "timeout_ms", "expected_status"])
         #expect(tree["required"] as? [String] == ["url"])
         #expect(tree["title"] as? String == "api.request.v1")
-        let whole = RequestParameters(url: "http://h", method: "GET", headers: [:], body: "", timeoutMilliseconds: 1, expectedStatus: [200])
+        let whole = RequestParameters(
+            url: "http://h", method: "GET", headers: [:], body: "", timeoutMilliseconds: 1, expectedStatus: [200])
         let written = try #require(try JSONSerialization.jsonObject(with: Data(json(whole))) as? [String: Any])
         #expect(Set(written.keys) == Set(members.keys), "what is encoded is what the schema names")
     }
@@ -125,7 +131,9 @@ struct RequestCallTests {
     func request() async throws {
         let asked = try Asked(
             try await call(
-                RequestParameters(url: "\(url)/echo", method: "POST", headers: ["X-A": "1", "Content-Type": "text/plain"], body: "ä\n"),
+                RequestParameters(
+                    url: "\(url)/echo", method: "POST", headers: ["X-A": "1", "Content-Type": "text/plain"], body: "ä\n"
+                ),
                 traceparent: "00-1-2-01"))
         #expect((asked.method, asked.body) == ("POST", "ä\n"))
         #expect((asked.headers["x-a"], asked.headers["content-type"]) == ("1", "text/plain"))
@@ -134,10 +142,14 @@ struct RequestCallTests {
         #expect(try Asked(try await call(RequestParameters(url: "\(url)/echo"))).method == "GET")
     }
 
-    @Test("An idempotency key that is given stays, however it is spelled", arguments: ["Idempotency-Key", "idempotency-KEY"])
+    @Test(
+        "An idempotency key that is given stays, however it is spelled",
+        arguments: ["Idempotency-Key", "idempotency-KEY"])
     func ownKey(_ name: String) async throws {
         let asked = try Asked(
-            try await call(RequestParameters(url: "\(url)/echo", headers: [name: "mine", "TraceParent": "t"]), traceparent: "other"))
+            try await call(
+                RequestParameters(url: "\(url)/echo", headers: [name: "mine", "TraceParent": "t"]), traceparent: "other"
+            ))
         #expect(asked.headers["idempotency-key"] == "mine")
         #expect(asked.headers["traceparent"] == "t")
     }
@@ -162,7 +174,8 @@ struct RequestCallTests {
     @Test("A status that was expected is success, and then 200 may be none")
     func expectedStatus() async throws {
         #expect(try await call(RequestParameters(url: "\(url)/status/404", expectedStatus: [200, 404])).status == 404)
-        #expect(try await call(RequestParameters(url: "\(url)/status/503?after=9", expectedStatus: [503])).status == 503)
+        #expect(
+            try await call(RequestParameters(url: "\(url)/status/503?after=9", expectedStatus: [503])).status == 503)
         #expect(try await call(RequestParameters(url: "\(url)/status/299")).status == 299)
         let end = try await failure(RequestParameters(url: "\(url)/bytes/1", expectedStatus: [201]))
         #expect((end.kind, end.code) == (.permanent, "http.200"))

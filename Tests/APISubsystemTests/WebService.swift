@@ -10,7 +10,9 @@ final class WebService: Sendable {
     static let shared = Result { try WebService() }
 
     private init() throws {
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Resources/server.py").path
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+            "Resources/server.py"
+        ).path
         var (input, output): ([Int32], [Int32]) = ([0, 0], [0, 0])
         guard pipe(&input) == 0, pipe(&output) == 0 else { throw Failure(description: "pipe: \(errno)") }
         // Any other process that held the lifeline would keep the server alive.
@@ -33,7 +35,9 @@ final class WebService: Sendable {
         var line: [UInt8] = []
         var byte: UInt8 = 0
         while read(output[0], &byte, 1) == 1, byte != UInt8(ascii: "\n") { line.append(byte) }
-        guard let port = UInt16(String(decoding: line, as: UTF8.self)) else { throw Failure(description: "the server named no port") }
+        guard let port = UInt16(String(decoding: line, as: UTF8.self)) else {
+            throw Failure(description: "the server named no port")
+        }
         url = "http://127.0.0.1:\(port)"
     }
 

@@ -211,3 +211,74 @@ struct AddressTests {
     @Test("has four or sixteen bytes")
     func lengths() { #expect(CurlAddress(bytes: [1, 2, 3], port: 1) == nil) }
 }
+
+@Suite("A URL")
+struct URLTests {
+    private static let rules = CurlURL.Rules(protocols: [.http, .https], credentials: true)
+
+    @Test("is compared by its origin, which always has a port", arguments: [
+        ("http://Example.COM", "http://example.com:80", false, true), ("https://example.com/a?b#c", "https://example.com:443", true, true),
+        ("https://example.com:8443", "https://example.com:8443", true, true), ("http://user:pass@example.com:80/", "http://example.com:80", false, true),
+        ("http://127.1/", "http://127.0.0.1:80", false, false), ("http://[::1]:81/", "http://[::1]:81", false, false), ("HTTP://localhost/", "http://localhost:80", false, false),
+    ])
+    func origin(text: String, origin: String, isHTTPS: Bool, needsLookup: Bool) throws {
+        let url = try CurlURL(text, rules: Self.rules)
+        #expect(url.origin == origin)
+        #expect(url.isHTTPS == isHTTPS)
+        #expect(url.needsLookup == needsLookup)
+        #expect(!url.publicText.contains("pass"))
+    }
+
+    @Test("is where a Location leads from it", arguments: [
+        ("/c", "http://h/c"), ("c", "http://h/a/c"), ("../c", "http://h/c"), ("?q=1", "http://h/a/b?q=1"), ("//other/x", "http://other/x"), ("https://other/", "https://other/"),
+        ("/with space", "http://h/with%20space"),
+    ])
+    func redirected(location: String, expected: String) throws {
+        let base = try CurlURL("http://h/a/b?old=1", rules: Self.rules)
+        #expect(try base.redirected(to: location, rules: Self.rules).text == expected)
+    }
+}
+
+@Suite("The sink of an answer")
+struct ResponseSinkTests {
+    private func sink(body: Int = 100, headers: Int = 1000) -> ResponseSink {
+        ResponseSink(limits: .init(bodyBytes: body, headerBytes: headers, decodes: true))
+    }
+
+    private func take(_ sink: inout ResponseSink, _ lines: String...) -> Bool {
+        lines.allSatisfy { line in Array("\(line)\r\n".utf8).withUnsafeBytes { sink.takeHeader($0) } }
+    }
+
+    @Test("keeps the last block of headers, and all blocks within one bound")
+    func blocks() {
+        var sink = sink()
+        #expect(take(&sink, "HTTP/1.1 103 Early", "Link: a", "", "HTTP/1.1 200 OK", "X: 1", ""))
+        #expect(sink.status == 200)
+        #expect(sink.headers.map { $0.0 } == ["X"])
+        var small = self.sink(headers: 60)
+        #expect(!take(&small, "HTTP/1.1 103 Early", "Link: a", "", "HTTP/1.1 103 Early", "Link: a", ""))
+        #expect(small.refusal?.kind == .tooLarge)
+    }
+
+    @Test("makes nothing of a length that is none", arguments: ["-5", "99999999999999999999999", "1e3", "", "0x10", "5, 5"])
+    func lengths(value: String) {
+        var sink = sink()
+        #expect(take(&sink, "HTTP/1.1 200 OK", "Content-Length: \(value)", ""))
+        #expect(sink.refusal == nil)
+    }
+
+    @Test("stays within its limits whatever comes")
+    func noise() {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<2000 {
+            var sink = sink(body: 50, headers: 200)
+            for _ in 0..<20 {
+                let bytes = (0..<Int.random(in: 0...40, using: &generator)).map { _ in "HTP/1. :,\r\n\tgzip-Encoding\u{e9}".utf8.randomElement(using: &generator) ?? 0 }
+                let goesOn = bytes.withUnsafeBytes { Bool.random(using: &generator) ? sink.takeHeader($0) : sink.takeBody($0) }
+                #expect(sink.body.count <= 50)
+                #expect(goesOn == (sink.refusal == nil))
+                guard goesOn else { break }
+            }
+        }
+    }
+}

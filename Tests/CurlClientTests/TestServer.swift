@@ -13,6 +13,7 @@ final class TestServer: Sendable {
     struct Stats: Decodable {
         var accepted, requests, running, max_running, open, max_open, abandoned: Int
         var by_path: [String: Int]
+        var targets: [String]
     }
 
     let port: Int

@@ -6,19 +6,23 @@ import Testing
 
 /// A message as a consumer would get it.
 func delivery(
-    _ message: AMQPMessage, queue: String = "gaia.jobs.api", generation: UInt32 = 1, number: UInt64 = 1, redelivered: Bool = false,
+    _ message: AMQPMessage, queue: String = "gaia.jobs.api", generation: UInt32 = 1, number: UInt64 = 1,
+    redelivered: Bool = false,
     flaws: AMQPDeliveryFlaws = []
 ) -> AMQPDelivery {
     AMQPDelivery(
-        tag: AMQPDeliveryTag(generation: generation, channel: 1, value: number), queue: queue, exchange: message.exchange,
+        tag: AMQPDeliveryTag(generation: generation, channel: 1, value: number), queue: queue,
+        exchange: message.exchange,
         routingKey: message.routingKey, redelivered: redelivered, properties: message.properties, body: message.body,
         bodyBytes: UInt64(message.body.count), flaws: flaws)
 }
 
 private let plain = Job(type: "api.request.v1", key: "k-1", payload: Array("{}".utf8))
 private let full = Job(
-    type: "api.request.v1", key: "k-ä", payload: Array(#"{"url":"http://x"}"#.utf8), replyTo: "answers", correlationID: "c-1",
-    subject: "class 4b", traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", deadline: .milliseconds(1_500),
+    type: "api.request.v1", key: "k-ä", payload: Array(#"{"url":"http://x"}"#.utf8), replyTo: "answers",
+    correlationID: "c-1",
+    subject: "class 4b", traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    deadline: .milliseconds(1_500),
     attemptsMax: 3, producer: "shop")
 
 /// Why a message is rejected; nil when it is a job.
@@ -50,10 +54,14 @@ struct JobMessageTests {
         #expect(message.properties.persistent)
         #expect(message.properties.contentType == "application/json")
         #expect((message.properties.messageID, message.properties.type) == ("k-ä", "api.request.v1"))
-        #expect((message.properties.replyTo, message.properties.correlationID, message.properties.appID) == ("answers", "c-1", "shop"))
+        #expect(
+            (message.properties.replyTo, message.properties.correlationID, message.properties.appID) == (
+                "answers", "c-1", "shop"
+            ))
         #expect(
             message.properties.headers == [
-                "x-gaia-deadline-ms": .int(1_500), "x-gaia-max-attempts": .int(3), "x-gaia-subject": .string("class 4b"),
+                "x-gaia-deadline-ms": .int(1_500), "x-gaia-max-attempts": .int(3),
+                "x-gaia-subject": .string("class 4b"),
                 "traceparent": .string("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             ])
         #expect(message.body == full.payload)
@@ -154,7 +162,8 @@ struct SetAsideTests {
 
     @Test("A long reason is cut, so that the headers stay small")
     func longReason() {
-        let aside = Rejection(.malformed, String(repeating: "é", count: 5_000)).setAside(delivery(plain.message()), worker: "w")
+        let aside = Rejection(.malformed, String(repeating: "é", count: 5_000)).setAside(
+            delivery(plain.message()), worker: "w")
         #expect(aside.properties.headers["x-gaia-error"] == .string(String(repeating: "é", count: 1_000)))
     }
 
@@ -173,7 +182,8 @@ struct SetAsideTests {
         }
         #expect(rejection.notices(delivery(full.message(), flaws: .invalidUTF8), worker: "w").count == 1)
         #expect(rejection.notices(delivery(plain.message()), worker: "w").count == 1)
-        #expect(rejection.notices(delivery(AMQPMessage(exchange: "", routingKey: "", body: [])), worker: "w").count == 1)
+        #expect(
+            rejection.notices(delivery(AMQPMessage(exchange: "", routingKey: "", body: [])), worker: "w").count == 1)
     }
 }
 
@@ -198,26 +208,34 @@ struct AnswerTests {
         #expect(result.message(correlationID: nil).properties.correlationID == "k")
     }
 
-    @Test("An event tells what happened, once per claim", arguments: [JobEvent.Kind.retrying, .discarded, .indeterminate])
+    @Test(
+        "An event tells what happened, once per claim", arguments: [JobEvent.Kind.retrying, .discarded, .indeterminate])
     func event(_ kind: JobEvent.Kind) throws {
         struct Event: Decodable {
             struct Content: Decodable {
                 var job, key: String
                 var attempt: Int
-                var retry_in_ms: Int?
+                var retryInMilliseconds: Int?
                 var `for`: String?
                 var error: [String: String]
+
+                enum CodingKeys: String, CodingKey {
+                    case job, key, attempt, `for`, error
+                    case retryInMilliseconds = "retry_in_ms"
+                }
             }
             var id, type: String
             var data: Content
         }
-        let message = JobEvent(kind, job: full, attempt: 2, error: #"{"code":"x"}"#, delay: kind == .retrying ? .seconds(3) : nil)
-            .message(token: 9)
+        let message = JobEvent(
+            kind, job: full, attempt: 2, error: #"{"code":"x"}"#, delay: kind == .retrying ? .seconds(3) : nil
+        )
+        .message(token: 9)
         #expect((message.exchange, message.routingKey) == ("gaia.events", "job.\(kind.rawValue)"))
         let event = try JSONDecoder().decode(Event.self, from: Data(message.body))
         #expect((event.id, event.type) == ("api/k-ä/\(kind.rawValue)/9", "gaia.job.\(kind.rawValue)"))
         #expect((event.data.job, event.data.key, event.data.attempt) == ("api.request.v1", "k-ä", 2))
-        #expect(event.data.retry_in_ms == (kind == .retrying ? 3_000 : nil))
+        #expect(event.data.retryInMilliseconds == (kind == .retrying ? 3_000 : nil))
         #expect(event.data.for == "class 4b")
         #expect(event.data.error == ["code": "x"])
     }
@@ -228,7 +246,10 @@ struct AnswerTests {
         #expect(EnqueueOutcome(.returned(code: 312, reason: "NO_ROUTE")) == .failed("no queue takes it: 312 NO_ROUTE"))
         #expect(EnqueueOutcome(.unknown(reason: "lost")) == .unknown("lost"))
         #expect(EnqueueOutcome(.notSent(reason: "blocked")) == .failed("blocked"))
-        guard case .failed(let text) = EnqueueOutcome(.refused) else { Issue.record("a refused message is not safe"); return }
+        guard case .failed(let text) = EnqueueOutcome(.refused) else {
+            Issue.record("a refused message is not safe")
+            return
+        }
         #expect(text.contains("refused"))
     }
 }
@@ -249,9 +270,12 @@ struct TopologyTests {
                 == ["gaia.dead", "gaia.enqueue", "gaia.jobs.api", "gaia.jobs.gaia", "gaia.unroutable"])
         #expect(topology.exchanges.allSatisfy { $0.durable && !$0.autoDelete })
         #expect(topology.queues.allSatisfy { $0.durable && !$0.autoDelete && !$0.exclusive })
-        #expect(topology.bindings.contains(AMQPBinding(queue: "gaia.jobs.api", exchange: "gaia.jobs", routingKey: "api.#")))
+        #expect(
+            topology.bindings.contains(AMQPBinding(queue: "gaia.jobs.api", exchange: "gaia.jobs", routingKey: "api.#")))
         #expect(topology.bindings.contains(AMQPBinding(queue: "gaia.dead", exchange: "gaia.dead", routingKey: "")))
-        #expect(topology.bindings.contains(AMQPBinding(queue: "gaia.unroutable", exchange: "gaia.unroutable", routingKey: "")))
+        #expect(
+            topology.bindings.contains(
+                AMQPBinding(queue: "gaia.unroutable", exchange: "gaia.unroutable", routingKey: "")))
         #expect(topology.bindings.count == 4)
     }
 
@@ -270,12 +294,14 @@ struct TopologyTests {
         for name in ["gaia.jobs.api", "gaia.jobs.gaia", "gaia.enqueue"] {
             #expect(
                 try queue(name).arguments == [
-                    "x-queue-type": .string("quorum"), "x-delivery-limit": .int(50), "x-dead-letter-exchange": .string("gaia.dead"),
+                    "x-queue-type": .string("quorum"), "x-delivery-limit": .int(50),
+                    "x-dead-letter-exchange": .string("gaia.dead"),
                     "x-dead-letter-strategy": .string("at-least-once"), "x-overflow": .string("reject-publish"),
                 ])
         }
         for name in ["gaia.dead", "gaia.unroutable"] {
-            #expect(try queue(name).arguments == ["x-queue-type": .string("quorum")], "nothing drops what was set aside")
+            #expect(
+                try queue(name).arguments == ["x-queue-type": .string("quorum")], "nothing drops what was set aside")
         }
     }
 }

@@ -86,8 +86,10 @@ struct ConfigurationTests {
         let configuration = try read(
             "worker: {name: from-file, slots: {default: 1, api: 2, net-work: 3}, drain_ms: 5}",
             [
-                "GAIA_WORKER_NAME": "from-environment", "GAIA_WORKER_SLOTS_DEFAULT": "4", "GAIA_WORKER_SLOTS_NET_WORK": "5",
-                "GAIA_WORKER_DRAIN_MS": "", "GAIA_WORKER_SUBSYSTEMS": "api, net-work,", "GAIA_TEST_AMQP_URL": "x", "PATH": "/bin",
+                "GAIA_WORKER_NAME": "from-environment", "GAIA_WORKER_SLOTS_DEFAULT": "4",
+                "GAIA_WORKER_SLOTS_NET_WORK": "5",
+                "GAIA_WORKER_DRAIN_MS": "", "GAIA_WORKER_SUBSYSTEMS": "api, net-work,", "GAIA_TEST_AMQP_URL": "x",
+                "PATH": "/bin",
                 "GAIA_WORKER_SLOTS_API": "",
             ])
         #expect(configuration.workerName == "from-environment")
@@ -121,9 +123,12 @@ struct ConfigurationTests {
         if let fallback = setting.fallback, !fallback.isEmpty { #expect(flaw(nil, [setting.variable: fallback]) == "") }
         if case .number(let range) = setting.kind {
             for value in [range.lowerBound - 1, range.upperBound + 1] {
-                let expected = "\(setting.key) is '\(value)', it must be a whole number from \(range.lowerBound) to \(range.upperBound)"
+                let expected =
+                    "\(setting.key) is '\(value)', it must be a whole number from \(range.lowerBound) to \(range.upperBound)"
                 #expect(flaw(yaml("\(value)")) == "gaia.yaml:\(parts.count + 1): \(expected)")
-                #expect(flaw(nil, [setting.variable: "\(value)"]) == "environment variable \(setting.variable): \(expected)")
+                #expect(
+                    flaw(nil, [setting.variable: "\(value)"]) == "environment variable \(setting.variable): \(expected)"
+                )
             }
         }
     }
@@ -142,28 +147,44 @@ struct ConfigurationTests {
             ("a: 1", "gaia.yaml:1: there is no setting a; gaia settings lists what there is"),
             ("worker:\n\n  slots: 5", "gaia.yaml:3: there is no setting worker.slots"),
             ("worker:\n  slots:\n    API: 5", "gaia.yaml:3: there is no setting worker.slots.API"),
-            ("worker:\n  slots:\n    api: 0", "gaia.yaml:3: worker.slots.api is '0', it must be a whole number from 1 to 10000"),
-            ("database:\n  pool_size: four", "gaia.yaml:2: database.pool_size is 'four', it must be a whole number from 1 to 100"),
+            (
+                "worker:\n  slots:\n    api: 0",
+                "gaia.yaml:3: worker.slots.api is '0', it must be a whole number from 1 to 10000"
+            ),
+            (
+                "database:\n  pool_size: four",
+                "gaia.yaml:2: database.pool_size is 'four', it must be a whole number from 1 to 100"
+            ),
             ("database: {pool_size: 1.5}", "gaia.yaml:1: database.pool_size is '1.5'"),
             ("database:\n  pool_size: [1]", "gaia.yaml:2: database.pool_size must be a single value, not a list"),
             ("log:\n  level: loud", "gaia.yaml:2: log.level is 'loud', it must be one of trace, debug"),
-            ("worker:\n  subsystems: [api, Web]", "gaia.yaml:2: worker.subsystems names 'Web', which cannot be a subsystem"),
+            (
+                "worker:\n  subsystems: [api, Web]",
+                "gaia.yaml:2: worker.subsystems names 'Web', which cannot be a subsystem"
+            ),
             ("worker:\n  subsystems:\n    - api\n    - [gaia]", "gaia.yaml:4: worker.subsystems must list names"),
             ("worker: {name: a, name: b}", "gaia.yaml is no YAML"), ("amqp: [", "gaia.yaml is no YAML"),
             ("just text", "gaia.yaml:1: expected settings such as 'amqp:', found a lone value"),
             ("- amqp", "gaia.yaml:1: "), ("[a]: 1", "gaia.yaml:1: a key must be text"),
-            ("amqp:\n  url:\n    host: x", "gaia.yaml:3: there is no setting amqp.url.host; did you mean amqp.url?"),
+            (
+                "amqp:\n  url:\n    host: x",
+                "gaia.yaml:3: there is no setting amqp.url.host; gaia settings lists what there is"
+            ),
         ])
     func errors(_ yaml: String, _ expected: String) { #expect(flaw(yaml).hasPrefix(expected), "\(flaw(yaml))") }
 
     @Test("Errors of variables name the variable")
     func variableErrors() {
         #expect(
-            flaw(nil, ["GAIA_LOG_LEVEL": "INFO"]).hasPrefix("environment variable GAIA_LOG_LEVEL: log.level is 'INFO', it must be"))
+            flaw(nil, ["GAIA_LOG_LEVEL": "INFO"]).hasPrefix(
+                "environment variable GAIA_LOG_LEVEL: log.level is 'INFO', it must be"))
         #expect(
             flaw(nil, ["GAIA_WORKER_SLOTS_API": "many"])
-                == "environment variable GAIA_WORKER_SLOTS_API: worker.slots.api is 'many', it must be a whole number from 1 to 10000")
-        #expect(flaw(nil, ["GAIA_WORKER_SLOTS_1": "5"]).hasPrefix("environment variable GAIA_WORKER_SLOTS_1: there is no setting"))
+                == "environment variable GAIA_WORKER_SLOTS_API: worker.slots.api is 'many', it must be a whole number from 1 to 10000"
+        )
+        #expect(
+            flaw(nil, ["GAIA_WORKER_SLOTS_1": "5"]).hasPrefix(
+                "environment variable GAIA_WORKER_SLOTS_1: there is no setting"))
         #expect(flaw(nil, ["GAIA_WORKER_SUBSYSTEMS": "a b,C"]).contains("which cannot be a subsystem"))
     }
 

@@ -132,6 +132,15 @@ struct DemoTargetTests {
         await client.close()
     }
 
+    @Test("ends when its task is cancelled")
+    func cancelled() async throws {
+        let ready = AsyncStream<Int>.makeStream()
+        let running = Task { try await DemoTarget(seed: 1).run(onReady: { ready.continuation.yield($0) }) }
+        _ = await ready.stream.first { _ in true }
+        running.cancel()
+        _ = await running.result
+    }
+
     // MARK: Means
 
     private struct Served: Service {

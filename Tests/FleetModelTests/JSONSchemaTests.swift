@@ -14,7 +14,10 @@ private struct Schema: Decodable {
     var maxLength: Int?
     var unknown: [String]
 
-    indirect enum Additional { case allowed(Bool), schema(Schema) }
+    indirect enum Additional {
+        case allowed(Bool)
+        case schema(Schema)
+    }
 
     private struct Name: CodingKey {
         var stringValue: String
@@ -50,7 +53,8 @@ private struct Schema: Decodable {
                 }
         }
         let known: Set = [
-            "$schema", "title", "description", "format", "type", "properties", "required", "enum", "items", "minimum", "maximum",
+            "$schema", "title", "description", "format", "type", "properties", "required", "enum", "items", "minimum",
+            "maximum",
             "maxLength", "additionalProperties",
         ]
         unknown = members.allKeys.map(\.stringValue).filter { !known.contains($0) }
@@ -63,7 +67,9 @@ private struct Schema: Decodable {
         if !types.contains(type ?? "") { flaws.append("\(place): type \(type ?? "absent")") }
         if let required {
             if Set(required).count != required.count { flaws.append("\(place): required repeats itself") }
-            for name in required where properties?[name] == nil { flaws.append("\(place): \(name) is required and unknown") }
+            for name in required where properties?[name] == nil {
+                flaws.append("\(place): \(name) is required and unknown")
+            }
         }
         if let values, values.isEmpty || Set(values).count != values.count { flaws.append("\(place): enum") }
         if let minimum, let maximum, minimum > maximum { flaws.append("\(place): bounds") }
@@ -82,7 +88,8 @@ struct JSONSchemaTests {
         let schema = JSONSchema.object(
             [
                 "text": .string(description: "a \"text\"", format: "uri", values: ["a", "b"], lengthMax: 9),
-                "whole": .integer(description: "d", min: 1, max: 9), "real": .number(min: 0.5, max: 1.5), "flag": .boolean(description: "d"),
+                "whole": .integer(description: "d", min: 1, max: 9), "real": .number(min: 0.5, max: 1.5),
+                "flag": .boolean(description: "d"),
                 "list": .array(of: .object(["x": .string()], required: ["x"], additional: false), description: "d"),
                 "table": .map(of: .integer(min: 0), description: "d"), "bare": .string(),
             ], required: ["whole", "text"], description: "inner")
@@ -97,8 +104,14 @@ struct JSONSchemaTests {
         #expect(members["text"]?.values == ["a", "b"])
         #expect((members["whole"]?.minimum, members["whole"]?.maximum) == (1, 9))
         #expect((members["real"]?.minimum, members["real"]?.maximum) == (0.5, 1.5))
-        guard case .allowed(false)? = members["list"]?.items?.first?.additional else { Issue.record("items lost"); return }
-        guard case .schema(let values)? = members["table"]?.additional else { Issue.record("map lost"); return }
+        guard case .allowed(false)? = members["list"]?.items?.first?.additional else {
+            Issue.record("items lost")
+            return
+        }
+        guard case .schema(let values)? = members["table"]?.additional else {
+            Issue.record("map lost")
+            return
+        }
         #expect(values.minimum == 0)
         #expect(schema.document(title: "a.b.v1", summary: "does it") == text, "the same text each time")
     }
@@ -106,10 +119,14 @@ struct JSONSchemaTests {
     @Test("The schema of a type without one of its own takes any object")
     func open() throws {
         struct Open: JobParameters { static let type: JobType = "a.b.v1" }
-        let read = try JSONDecoder().decode(Schema.self, from: Data(Open.schema.document(title: "a.b.v1", summary: "").utf8))
+        let read = try JSONDecoder().decode(
+            Schema.self, from: Data(Open.schema.document(title: "a.b.v1", summary: "").utf8))
         #expect(read.flaws() == [])
         #expect(read.description == nil)
-        guard case .allowed(true)? = read.additional else { Issue.record("more members must be allowed"); return }
+        guard case .allowed(true)? = read.additional else {
+            Issue.record("more members must be allowed")
+            return
+        }
     }
 
     @Test("The schema of gaia.noop.v1 is valid")

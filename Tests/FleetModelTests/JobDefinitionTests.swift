@@ -42,12 +42,17 @@ struct JobDefinitionTests {
         arguments: [
             (#"{"table":1}"#, "'dishes' is missing"),
             (#"{"table":1,"dishes":[{"name":"x"}]}"#, "'dishes.Index 0.grams' is missing"),
-            (#"{"table":1,"dishes":[{"name":"x","grams":1},{"name":5,"grams":1}]}"#, "'dishes.Index 1.name' is not of type string"),
+            (
+                #"{"table":1,"dishes":[{"name":"x","grams":1},{"name":5,"grams":1}]}"#,
+                "'dishes.Index 1.name' is not of type string"
+            ),
             (#"{"table":"1","dishes":[]}"#, "'table' is not of type integer"),
-            (#"{"table":1,"dishes":{}}"#, "'dishes' is not of type Array"), (#"{"table":null,"dishes":[]}"#, "'table' must not be null"),
+            (#"{"table":1,"dishes":{}}"#, "'dishes' is not of type Array"),
+            (#"{"table":null,"dishes":[]}"#, "'table' must not be null"),
             (#"{"table":1,"dishes":[],"vegan":"no"}"#, "'vegan' is not of type boolean"),
-            (#"{"table":1.5,"dishes":[]}"#, "'table'"), (#"{"table":0,"dishes":[]}"#, "'table' must be at least 1"),
-            ("[]", "the payload is not of type object"), ("{", "the payload"),
+            (#"{"table":1.5,"dishes":[]}"#, "the payload is no JSON, or holds a number that does not fit"),
+            (#"{"table":0,"dishes":[]}"#, "'table' must be at least 1"),
+            ("[]", "the payload is not of type object"), ("{", "the payload is no JSON"),
         ])
     func flaws(_ payload: String, _ expected: String) {
         let error = #expect(throws: InvalidParameters.self) { _ = try definition.prepare(Array(payload.utf8)) }
@@ -68,7 +73,11 @@ struct JobDefinitionTests {
 struct JobResultTests {
     private struct Document: Decodable {
         struct Content: Decodable {
-            struct Fault: Decodable { var kind, code, message: String; var attempt: Int; var worker: String }
+            struct Fault: Decodable {
+                var kind, code, message: String
+                var attempt: Int
+                var worker: String
+            }
             var job, key, outcome: String
             var attempt: Int
             var output: [Int]?
@@ -94,7 +103,8 @@ struct JobResultTests {
         #expect(document.subject == "k\"1\n")
         #expect(document.time == "2026-01-02T03:04:05.678Z")
         #expect(document.datacontenttype == "application/json")
-        #expect((document.data.job, document.data.key, document.data.outcome) == ("api.request.v1", "k\"1\n", "succeeded"))
+        #expect(
+            (document.data.job, document.data.key, document.data.outcome) == ("api.request.v1", "k\"1\n", "succeeded"))
         #expect(document.data.attempt == 3)
         #expect(document.data.output == [1, 2])
         #expect(document.data.error == nil)
@@ -116,7 +126,8 @@ struct JobResultTests {
         var seen: Set<String> = []
         for state in JobState.allCases where state.isFinal { #expect(seen.insert(result(state).id).inserted) }
         let later = JobResult(
-            identity: JobIdentity(subsystem: "api", key: "k\"1\n"), type: "api.request.v1", state: .succeeded, attempt: 9,
+            identity: JobIdentity(subsystem: "api", key: "k\"1\n"), type: "api.request.v1", state: .succeeded,
+            attempt: 9,
             finishedAt: "later", output: "{}", error: nil)
         #expect(later.id == result(.succeeded, output: "[1]").id)
     }

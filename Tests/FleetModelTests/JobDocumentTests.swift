@@ -3,7 +3,9 @@ import Testing
 
 private func read(_ text: String) throws(InvalidJobDocument) -> JobDocument { try JobDocument(Array(text.utf8)) }
 
-private func request(_ text: String) throws(InvalidJobDocument) -> EnqueueRequest { try EnqueueRequest(Array(text.utf8)) }
+private func request(_ text: String) throws(InvalidJobDocument) -> EnqueueRequest {
+    try EnqueueRequest(Array(text.utf8))
+}
 
 @Suite("Job documents")
 struct JobDocumentTests {
@@ -18,25 +20,32 @@ struct JobDocumentTests {
         #expect(
             document.job
                 == Job(
-                    type: "api.request.v1", key: "order-17", payload: Array(#"{"url":"http://x"}"#.utf8), replyTo: "answers",
+                    type: "api.request.v1", key: "order-17", payload: Array(#"{"url":"http://x"}"#.utf8),
+                    replyTo: "answers",
                     correlationID: "c-1", subject: "class 4b", deadline: .seconds(60), attemptsMax: 3))
     }
 
     @Test("What is optional may be left out")
     func least() throws {
         let document = try read(#"{"type":"a.b.v1","key":"k","payload":null}"#)
-        #expect(document == JobDocument(job: Job(type: "a.b.v1", key: "k", payload: Array("null".utf8)), payload: "null", delay: nil))
+        #expect(
+            document
+                == JobDocument(
+                    job: Job(type: "a.b.v1", key: "k", payload: Array("null".utf8)), payload: "null", delay: nil))
     }
 
     @Test(
         "The payload passes byte for byte in its canonical form",
         arguments: [
-            #"{"a":"x,y","b":"}","c":"{[","d":"\"","e":"\\","f":"\\\"}"}"#, #"[1,[2,[3]],{"k":[{}]}]"#, #""a, \"payload\": 1}""#,
-            "-1.50e+3", "true", "[]", "{}", #"["]","}",",",":"]"#, #"{"type":"x","key":"y","payload":{"payload":1}}"#, #""ä\u00e9😀""#,
+            #"{"a":"x,y","b":"}","c":"{[","d":"\"","e":"\\","f":"\\\"}"}"#, #"[1,[2,[3]],{"k":[{}]}]"#,
+            #""a, \"payload\": 1}""#,
+            "-1.50e+3", "true", "[]", "{}", #"["]","}",",",":"]"#, #"{"key":"y","payload":{"payload":1},"type":"x"}"#,
+            #""ä\u00e9😀""#,
         ])
     func payload(_ payload: String) throws {
         for text in [
-            #"{"payload":\#(payload),"type":"a.b.v1","key":"k"}"#, #"{ "key" : "k" , "type":"a.b.v1" , "payload" : \#(payload) }"#,
+            #"{"payload":\#(payload),"type":"a.b.v1","key":"k"}"#,
+            #"{ "key" : "k" , "type":"a.b.v1" , "payload" : \#(payload) }"#,
         ] {
             let document = try read(text)
             #expect(document.payload == payload)
@@ -60,13 +69,25 @@ struct JobDocumentTests {
             (#"{"type":"a.b.v1","key":"","payload":1}"#, "key is empty"),
             (#"{"type":"a.b.v1","key":null,"payload":1}"#, "'key' must be a string"),
             (#"{"type":"a.b.v1","key":"a\u0000b","payload":1}"#, "control character"),
-            (#"{"type":"a.b.v1","key":"k","payload":1,"delay":5}"#, "'delay' is not a member of a job; known are type, key"),
+            (
+                #"{"type":"a.b.v1","key":"k","payload":1,"delay":5}"#,
+                "'delay' is not a member of a job; known are type, key"
+            ),
             (#"{"type":"a.b.v1","key":"k","payload":1,"delay_ms":-1}"#, "'delay_ms' must be a whole number from 0"),
             (#"{"type":"a.b.v1","key":"k","payload":1,"delay_ms":1.5}"#, "'delay_ms' must be a whole number"),
             (#"{"type":"a.b.v1","key":"k","payload":1,"delay_ms":"5"}"#, "'delay_ms' must be a whole number"),
-            (#"{"type":"a.b.v1","key":"k","payload":1,"delay_ms":99999999999999999999}"#, "'delay_ms' must be a whole number"),
-            (#"{"type":"a.b.v1","key":"k","payload":1,"deadline_ms":0}"#, "'deadline_ms' must be a whole number from 1"),
-            (#"{"type":"a.b.v1","key":"k","payload":1,"max_attempts":1001}"#, "'max_attempts' must be a whole number from 1 to 1000"),
+            (
+                #"{"type":"a.b.v1","key":"k","payload":1,"delay_ms":99999999999999999999}"#,
+                "'delay_ms' must be a whole number"
+            ),
+            (
+                #"{"type":"a.b.v1","key":"k","payload":1,"deadline_ms":0}"#,
+                "'deadline_ms' must be a whole number from 1"
+            ),
+            (
+                #"{"type":"a.b.v1","key":"k","payload":1,"max_attempts":1001}"#,
+                "'max_attempts' must be a whole number from 1 to 1000"
+            ),
             (#"{"type":"a.b.v1","key":"k","payload":1,"reply_to":5}"#, "'reply_to' must be a string"),
             (#"{"type":"a.b.v1","key":"k","payload":1,"subject":"a\u0000"}"#, "'subject' holds a NUL"),
             (#"{"type":"a.b.v1","key":"k","payload":1,"key":"l"}"#, "stands twice"),
@@ -106,7 +127,9 @@ struct EnqueueRequestTests {
     @Test("An empty list is a request")
     func none() throws { #expect(try request(#"{"jobs":[]}"#).jobs.isEmpty) }
 
-    @Test("Any other document is none", arguments: ["{}", "[]", "1", #"{"jobs":{}}"#, #"{"jobs":1}"#, #"{"jobs":[],"x":1}"#, #"{"job":[]}"#])
+    @Test(
+        "Any other document is none",
+        arguments: ["{}", "[]", "1", #"{"jobs":{}}"#, #"{"jobs":1}"#, #"{"jobs":[],"x":1}"#, #"{"job":[]}"#])
     func others(_ text: String) {
         let error = #expect(throws: InvalidJobDocument.self) { try request(text) }
         #expect(error?.description.contains("one member, 'jobs'") == true)
@@ -114,7 +137,9 @@ struct EnqueueRequestTests {
 
     @Test("Ten thousand jobs are taken, one more is not, and what is no JSON says so")
     func bounds() throws {
-        func list(_ count: Int) -> String { #"{"jobs":["# + Array(repeating: "0", count: count).joined(separator: ",") + "]}" }
+        func list(_ count: Int) -> String {
+            #"{"jobs":["# + Array(repeating: "0", count: count).joined(separator: ",") + "]}"
+        }
         #expect(try request(list(EnqueueRequest.jobsMax)).jobs.count == EnqueueRequest.jobsMax)
         let error = #expect(throws: InvalidJobDocument.self) { try request(list(EnqueueRequest.jobsMax + 1)) }
         #expect(error?.description.contains("at most 10000") == true)

@@ -5,7 +5,9 @@ import Testing
 struct JobTypeTests {
     @Test(
         "A name of lower-case parts that ends in a version is a type",
-        arguments: [("api.request.v1", "api"), ("a.v1", "a"), ("lesson-2.grade.all.v12", "lesson-2"), ("x.y.z.v0", "x")])
+        arguments: [
+            ("api.request.v1", "api"), ("a.v1", "a"), ("lesson-2.grade.all.v12", "lesson-2"), ("x.y.z.v0", "x"),
+        ])
     func valid(_ name: String, _ subsystem: String) throws {
         let type = try JobType(validating: name)
         #expect(type.name == name)
@@ -18,7 +20,8 @@ struct JobTypeTests {
         arguments: [
             "", ".", "v1", "api", "api.request", "api.request.v", "api.request.1", "api.request.vx", "api.request.v1x",
             "API.request.v1", "api.Request.v1", "api..v1", ".request.v1", "api.request.v1.", "1api.request.v1",
-            "-api.request.v1", "api.re_quest.v1", "api.request.V1", "api.re quest.v1", "äpi.request.v1", "api.request.v١",
+            "-api.request.v1", "api.re_quest.v1", "api.request.V1", "api.re quest.v1", "äpi.request.v1",
+            "api.request.v١",
             "api.request.v1\n", "api.*.v1", "api.#",
         ])
     func invalid(_ name: String) {
@@ -57,7 +60,9 @@ struct JobTypeTests {
 
 @Suite("Keys and short texts")
 struct KeyTests {
-    @Test("A printable key of 1 to 200 bytes is taken", arguments: ["k", "order/17 #ä😀", String(repeating: "x", count: 200)])
+    @Test(
+        "A printable key of 1 to 200 bytes is taken",
+        arguments: ["k", "order/17 #ä😀", String(repeating: "x", count: 200)])
     func valid(_ key: String) { #expect(Job.flaw(inKey: key) == nil) }
 
     @Test("An empty, overlong or unprintable key is refused, with a reason that says what to do")

@@ -49,7 +49,8 @@ struct SettlementTests {
     private func settle(_ outcome: Outcome, attempt: Int = 1, attemptsMax: Int = 3) -> Settlement {
         var random = SeededGenerator(seed: 1)
         return Settlement(
-            outcome, attempt: attempt, attemptsMax: attemptsMax, policy: RetryPolicy(backoff: .fixed(.seconds(2))), using: &random)
+            outcome, attempt: attempt, attemptsMax: attemptsMax, policy: RetryPolicy(backoff: .fixed(.seconds(2))),
+            using: &random)
     }
 
     private func failure(_ kind: JobFailure.Kind) -> JobFailure { JobFailure(kind, code: "c", message: "m") }
@@ -64,7 +65,8 @@ struct SettlementTests {
     func transient() {
         let failure = failure(.transient)
         for attempt in 1...2 {
-            #expect(settle(.failed(failure), attempt: attempt) == .retry(failure, delay: .seconds(2), spendsAttempt: true))
+            #expect(
+                settle(.failed(failure), attempt: attempt) == .retry(failure, delay: .seconds(2), spendsAttempt: true))
         }
         for attempt in 3...4 { #expect(settle(.failed(failure), attempt: attempt) == .discard(failure)) }
         #expect(settle(.failed(failure), attempt: 1, attemptsMax: 1).state == .discarded)
@@ -83,7 +85,8 @@ struct SettlementTests {
     @Test("A throttled job waits as long as it was told to, within a day, and spends nothing even at its last attempt")
     func throttled() {
         for (asked, given) in [
-            (Duration.seconds(5), Duration.seconds(5)), (.zero, .zero), (.seconds(-9), .zero), (.seconds(1_000_000), .seconds(86_400)),
+            (Duration.seconds(5), Duration.seconds(5)), (.zero, .zero), (.seconds(-9), .zero),
+            (.seconds(1_000_000), .seconds(86_400)),
         ] {
             let failure = failure(.throttled(retryAfter: asked))
             #expect(settle(.failed(failure), attempt: 3) == .retry(failure, delay: given, spendsAttempt: false))
@@ -117,11 +120,13 @@ struct PatienceTests {
     func success() async throws {
         var calls = 0
         var told: [Int] = []
-        let value = try await quick(onFailure: { _, count, _ in told.append(count) }) {
-            calls += 1
-            if calls < 4 { throw Flaw(number: calls) }
-            return "done"
-        }
+        let value = try await quick(
+            onFailure: { _, count, _ in told.append(count) },
+            {
+                calls += 1
+                if calls < 4 { throw Flaw(number: calls) }
+                return "done"
+            })
         #expect(value == "done")
         #expect(calls == 4)
         #expect(told == [1, 2, 3])
@@ -131,10 +136,12 @@ struct PatienceTests {
     func hopeless() async {
         var calls = 0
         await #expect(throws: Flaw(number: 2)) {
-            try await quick(isHopeless: { ($0 as? Flaw)?.number == 2 }) {
-                calls += 1
-                throw Flaw(number: calls)
-            }
+            try await quick(
+                isHopeless: { ($0 as? Flaw)?.number == 2 },
+                {
+                    calls += 1
+                    throw Flaw(number: calls)
+                })
         }
         #expect(calls == 2)
     }
@@ -157,7 +164,8 @@ struct PatienceTests {
     func cancellation() async {
         let (failed, signal) = AsyncStream.makeStream(of: Void.self)
         let task = Task {
-            try await Patience(initial: .seconds(3_600), cap: .seconds(3_600))(onFailure: { _, _, _ in signal.yield() }) {
+            try await Patience(initial: .seconds(3_600), cap: .seconds(3_600))(onFailure: { _, _, _ in signal.yield() })
+            {
                 throw Flaw(number: 1)
             }
         }

@@ -14,6 +14,9 @@ struct SeededGenerator: RandomNumberGenerator {
         mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
         return mixed ^ (mixed >> 31)
     }
+
+    /// One element of a list that is not empty.
+    mutating func pick<Element>(_ list: [Element]) -> Element { list[Int.random(in: list.indices, using: &self)] }
 }
 
 /// A JSON document that can be written in many ways.
@@ -32,7 +35,7 @@ indirect enum Sample {
         let kind = depth == 0 ? 0 : Int.random(in: 0..<3, using: &random)
         let count = Int.random(in: 0...4, using: &random)
         switch kind {
-        case 0: return .text(scalars.randomElement(using: &random)!)  // The list above is not empty.
+        case 0: return .text(random.pick(scalars))
         case 1: return .array((0..<count).map { _ in .random(depth: depth - 1, using: &random) })
         default:
             let names = ["a", "b", "B", "aa", "", " ", "!", "é", "😀", #"q\"q"#, #"n\\"#, "0", "10", "9"]
@@ -43,11 +46,12 @@ indirect enum Sample {
 
     /// The document with members in any order and space wherever it may stand.
     func written(using random: inout SeededGenerator) -> String {
-        let space = ["", "", "", " ", "\n\t", "\r\n  "].randomElement(using: &random)!  // Not empty either.
+        let space = random.pick(["", "", "", " ", "\n\t", "\r\n  "])
         switch self {
         case .text(let text): return space + text + space
         case .array(let elements):
-            return space + "[" + elements.map { $0.written(using: &random) }.joined(separator: ",") + (elements.isEmpty ? space : "")
+            return space + "[" + elements.map { $0.written(using: &random) }.joined(separator: ",")
+                + (elements.isEmpty ? space : "")
                 + "]"
         case .object(let members):
             let parts = members.shuffled(using: &random).map { name, value in
@@ -60,13 +64,24 @@ indirect enum Sample {
 
 /// Decodes any JSON document to its last leaf.
 enum AnyJSON: Decodable {
-    case leaf, array([AnyJSON]), object([String: AnyJSON])
+    case leaf
+    case array([AnyJSON])
+    case object([String: AnyJSON])
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
-        if container.decodeNil() { self = .leaf; return }
-        if let elements = try? container.decode([AnyJSON].self) { self = .array(elements); return }
-        if let members = try? container.decode([String: AnyJSON].self) { self = .object(members); return }
+        if container.decodeNil() {
+            self = .leaf
+            return
+        }
+        if let elements = try? container.decode([AnyJSON].self) {
+            self = .array(elements)
+            return
+        }
+        if let members = try? container.decode([String: AnyJSON].self) {
+            self = .object(members)
+            return
+        }
         if (try? container.decode(Bool.self)) == nil, (try? container.decode(String.self)) == nil {
             _ = try container.decode(Double.self)
         }

@@ -5,7 +5,9 @@ import Testing
 
 private let failure = JobFailure(.transient, code: "t", message: "later")
 
-private func later(_ key: String, _ delay: Duration = .seconds(600), payload: String = "1", type: JobType = "test.do.v1") -> ScheduleRequest {
+private func later(
+    _ key: String, _ delay: Duration = .seconds(600), payload: String = "1", type: JobType = "test.do.v1"
+) -> ScheduleRequest {
     ScheduleRequest(job: Job(type: type, key: key, payload: Array(payload.utf8)), payload: payload, delay: delay)
 }
 
@@ -15,7 +17,8 @@ struct AgendaTests {
     func schedule() async throws {
         try await Ledger.with { ledger in
             let job = Job(
-                type: "test.do.v1", key: "k", payload: Array(#"{"a":[]}"#.utf8), replyTo: "r", correlationID: "c", subject: "s",
+                type: "test.do.v1", key: "k", payload: Array(#"{"a":[]}"#.utf8), replyTo: "r", correlationID: "c",
+                subject: "s",
                 traceparent: "t", deadline: .seconds(60), attemptsMax: 3, producer: "p")
             #expect(try await ledger.store.nextDue() == nil)
             let request = ScheduleRequest(job: job, payload: #"{"a":[]}"#, delay: .seconds(600))
@@ -60,10 +63,13 @@ struct AgendaTests {
     func inBatch() async throws {
         try await Ledger.with { ledger in
             let answers = try await ledger.store.schedule([
-                later("a"), later("b"), later("a"), later("a", payload: "2"), later("b", type: "test.do.v2"), later("a"),
+                later("a"), later("b"), later("a"), later("a", payload: "2"), later("b", type: "test.do.v2"),
+                later("a"),
             ])
             #expect(
-                answers == [.scheduled, .scheduled, .duplicate(.scheduled), .conflict, .conflict, .duplicate(.scheduled)])
+                answers == [
+                    .scheduled, .scheduled, .duplicate(.scheduled), .conflict, .conflict, .duplicate(.scheduled),
+                ])
             #expect(try await ledger.record("a").payload == "1")
         }
     }

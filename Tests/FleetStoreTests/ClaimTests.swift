@@ -29,7 +29,10 @@ struct ClaimTests {
             let worker = try await ledger.worker()
             let owned = try await ledger.own("k", by: worker)
             let answer = try await ledger.complete("k", owned, .succeed(output: #"{"b":1, "a":"\u0000"}"#))
-            guard case .settled(let finishedAt?, 1, []) = answer else { Issue.record("\(answer)"); return }
+            guard case .settled(let finishedAt?, 1, []) = answer else {
+                Issue.record("\(answer)")
+                return
+            }
             let result = try #require(try await ledger.claim(Ledger.request("k"), by: worker).result)
             #expect(
                 result
@@ -86,10 +89,14 @@ struct ClaimTests {
             let requests = [Ledger.request("k", payload: #"{"n":2}"#), Ledger.request("k", type: "test.do.v2")]
             let owned = try await ledger.own("k", by: first)
             for owner in [first, second] {
-                for request in requests { #expect(try await ledger.claim(request, by: owner).word == "conflict with test.do.v1") }
+                for request in requests {
+                    #expect(try await ledger.claim(request, by: owner).word == "conflict with test.do.v1")
+                }
             }
             _ = try await ledger.complete("k", owned, .succeed(output: "1"))
-            for request in requests { #expect(try await ledger.claim(request, by: second).word == "conflict with test.do.v1") }
+            for request in requests {
+                #expect(try await ledger.claim(request, by: second).word == "conflict with test.do.v1")
+            }
             #expect(try await ledger.agenda("k") == nil)
             #expect(try await ledger.record("k").payload == #"{"n":1}"#)
         }
@@ -114,7 +121,8 @@ struct ClaimTests {
             #expect((found.attempt, found.token) == (1, 2))
             #expect(try await ledger.complete("k", lost, .succeed(output: "0")) == .fenced)
             guard case .settled = try await ledger.complete("k", found, .succeed(output: "1")) else {
-                Issue.record("the later claim owns the job"); return
+                Issue.record("the later claim owns the job")
+                return
             }
             #expect(try await ledger.record("k").output == "1")
         }
@@ -165,7 +173,9 @@ struct ClaimTests {
             _ = try await ledger.complete("done", done, .succeed(output: "1"))
             try await ledger.store.release(ended)
             let keys = ["new", "running", "done"]
-            for owner in [ended, WorkerEpoch(worker: ended.worker, epoch: ended.epoch + 1), WorkerEpoch(worker: 999, epoch: 1)] {
+            for owner in [
+                ended, WorkerEpoch(worker: ended.worker, epoch: ended.epoch + 1), WorkerEpoch(worker: 999, epoch: 1),
+            ] {
                 let answers = try await ledger.store.claim(keys.map { Ledger.request($0, replyTo: "r") }, by: owner)
                 #expect(answers.map(\.word) == ["fenced", "fenced", "finished"])
             }
@@ -216,7 +226,11 @@ struct ClaimTests {
                     for start in stride(from: 0, to: keys.count, by: 50) {
                         let batch = Array(shuffled[start..<start + 50])
                         group.addTask {
-                            Array(zip(batch, try await ledger.store.claim(batch.map { Ledger.request($0, replyTo: "r") }, by: owner)))
+                            Array(
+                                zip(
+                                    batch,
+                                    try await ledger.store.claim(
+                                        batch.map { Ledger.request($0, replyTo: "r") }, by: owner)))
                         }
                     }
                 }

@@ -19,10 +19,12 @@ struct CompletionTests {
             ] {
                 #expect(try await ledger.complete("k", old, settlement) == .fenced)
                 let record = try await ledger.record("k")
-                #expect((record.state, record.token, record.attempt, record.errors) == ("running", fresh.token, 1, "[]"))
+                #expect(
+                    (record.state, record.token, record.attempt, record.errors) == ("running", fresh.token, 1, "[]"))
             }
             #expect(try await ledger.agenda("k") == nil)
-            let stranger = Completion(identity: Ledger.identity("none"), token: 1, attempt: 1, settlement: .succeed(output: "1"))
+            let stranger = Completion(
+                identity: Ledger.identity("none"), token: 1, attempt: 1, settlement: .succeed(output: "1"))
             #expect(try await ledger.store.complete([stranger], worker: "w") == [.fenced])
         }
     }
@@ -34,7 +36,10 @@ struct CompletionTests {
             let owned = try await ledger.own("k", by: worker)
             _ = try await ledger.claim(Ledger.request("k", replyTo: "r"), by: other)
             let first = try await ledger.complete("k", owned, .succeed(output: "1"))
-            guard case .settled(.some, 1, let waiters) = first, waiters.count == 1 else { Issue.record("\(first)"); return }
+            guard case .settled(.some, 1, let waiters) = first, waiters.count == 1 else {
+                Issue.record("\(first)")
+                return
+            }
             #expect(try await ledger.complete("k", owned, .succeed(output: "1")) == first)
             #expect(
                 try await ledger.complete("k", owned, .discard(failure)) == .fenced,
@@ -52,7 +57,8 @@ struct CompletionTests {
                 let owned = try await ledger.own("k\(number)", by: worker)
                 completions.append(
                     Completion(
-                        identity: Ledger.identity("k\(number)"), token: owned.token + (number % 3 == 0 ? 5 : 0), attempt: 1,
+                        identity: Ledger.identity("k\(number)"), token: owned.token + (number % 3 == 0 ? 5 : 0),
+                        attempt: 1,
                         settlement: .succeed(output: "\(number)")))
             }
             let answers = try await ledger.store.complete(completions.reversed(), worker: "w")
@@ -104,7 +110,8 @@ struct CompletionTests {
         try await Ledger.with { ledger in
             let (worker, other) = (try await ledger.worker(), try await ledger.worker())
             let owned = try await ledger.own("k", by: worker)
-            #expect(try await ledger.complete("k", owned, .handBack) == .settled(finishedAt: nil, attempt: 0, waiters: []))
+            #expect(
+                try await ledger.complete("k", owned, .handBack) == .settled(finishedAt: nil, attempt: 0, waiters: []))
             let next = try await ledger.own("k", by: other)
             #expect((next.attempt, next.token) == (1, 2))
         }
@@ -116,7 +123,8 @@ struct CompletionTests {
             let worker = try await ledger.worker()
             let owned = try await ledger.own("k", by: worker)
             guard case .settled(.some, 1, _) = try await ledger.complete("k", owned, .doubt(failure)) else {
-                Issue.record("not settled"); return
+                Issue.record("not settled")
+                return
             }
             #expect(try await ledger.claim(Ledger.request("k"), by: worker).result?.state == .indeterminate)
         }
@@ -129,7 +137,8 @@ struct CompletionTests {
             let owned = try await ledger.own("k", by: worker)
             for reply in ["r1", "r2"] { _ = try await ledger.claim(Ledger.request("k", replyTo: reply), by: other) }
             guard case .settled(_, _, let waiters) = try await ledger.complete("k", owned, .succeed(output: "1")) else {
-                Issue.record("not settled"); return
+                Issue.record("not settled")
+                return
             }
             #expect(Set(waiters.map(\.replyTo)) == ["r1", "r2"])
             #expect(try await ledger.agenda("k")?.reason == "recheck", "until they are answered a reminder stands")
@@ -167,17 +176,24 @@ struct CompletionTests {
                         }
                         var side = Side()
                         for (key, answer) in zip(park, answers) {
-                            if answer.result != nil { side.answered.insert(key) } else if answer.word == "parked" { side.parked.insert(key) }
+                            if answer.result != nil {
+                                side.answered.insert(key)
+                            } else if answer.word == "parked" {
+                                side.parked.insert(key)
+                            }
                         }
                         return side
                     }
                     group.addTask {
                         let completions = end.map {
                             Completion(
-                                identity: Ledger.identity($0), token: tokens[$0] ?? -1, attempt: 1, settlement: .succeed(output: "1"))
+                                identity: Ledger.identity($0), token: tokens[$0] ?? -1, attempt: 1,
+                                settlement: .succeed(output: "1"))
                         }
                         var side = Side()
-                        for (key, answer) in zip(end, try await steady { try await ledger.store.complete(completions, worker: "owner") }) {
+                        for (key, answer) in zip(
+                            end, try await steady { try await ledger.store.complete(completions, worker: "owner") })
+                        {
                             guard case .settled(_, _, let waiters) = answer else { continue }
                             side.completed.insert(key)
                             if !waiters.isEmpty { side.answered.insert(key) }
@@ -206,7 +222,10 @@ struct CompletionTests {
             let owned = try await ledger.own("k", by: owner)
             let request = Ledger.request("k", replyTo: "r")
             let blocked = PostgresStatement(
-                name: "test-blocked", sql: "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")
+                name: "test-blocked",
+                sql:
+                    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            )
             async let answer = try await ledger.pool.withTransaction { session in
                 // Somebody holds the row; the repeat arrives and waits for it; then the job ends under that hold.
                 try await session.script("select from gaia.job where key = 'k' for update")
@@ -215,7 +234,8 @@ struct CompletionTests {
                     try await ledger.pool.execute(blocked).single().get(0, as: Int64.self) == 1
                 }
                 try await session.script(
-                    "update gaia.job set state = 'succeeded', output = '7', finished_at = now() where key = 'k' and token = \(owned.token)")
+                    "update gaia.job set state = 'succeeded', output = '7', finished_at = now() where key = 'k' and token = \(owned.token)"
+                )
                 return parking
             }
             let result = try await answer.value

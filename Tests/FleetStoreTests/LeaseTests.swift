@@ -12,7 +12,8 @@ struct LeaseTests {
             #expect(worker.epoch == 1)
             #expect(try await ledger.store.renew(worker, lease: .seconds(100), busy: 3, draining: false))
             var record = try #require(try await ledger.store.workers().first)
-            #expect((record.name, record.host, record.processID, record.version) == ("w", "here", 1, FleetModel.version))
+            #expect(
+                (record.name, record.host, record.processID, record.version) == ("w", "here", 1, FleetModel.version))
             #expect((record.subsystems, record.slots, record.busy, record.state) == (["test"], 5, 3, "live"))
             #expect((90_000...100_000).contains(record.leaseMilliseconds))
             #expect(try await ledger.store.renew(worker, lease: .seconds(100), busy: 0, draining: true))
@@ -49,7 +50,9 @@ struct LeaseTests {
     }
 
     /// Holds a worker's liveness lock in a session of its own while `body` runs.
-    private static func alive(_ worker: WorkerEpoch, _ ledger: Ledger, _ body: (PostgresDedicated) async throws -> Void) async throws {
+    private static func alive(_ worker: WorkerEpoch, _ ledger: Ledger, _ body: (PostgresDedicated) async throws -> Void)
+        async throws
+    {
         let life = PostgresDedicated(configuration: ledger.configuration, logger: Ledger.logger)
         let session = try await life.connect()
         #expect(try await FleetStore.holdLiveness(of: worker.worker, on: session))
@@ -210,13 +213,17 @@ struct InspectionTests {
         try await Ledger.with { ledger in
             let worker = try await ledger.worker("w-1")
             let owned = try #require(
-                try await ledger.claim(Ledger.request("k", replyTo: "r", correlationID: "c", deadline: .seconds(9)), by: worker).ownership)
+                try await ledger.claim(
+                    Ledger.request("k", replyTo: "r", correlationID: "c", deadline: .seconds(9)), by: worker
+                ).ownership)
             _ = try await ledger.store.claim([Ledger.request("k", type: "other.do.v1")], by: worker)
             _ = try await ledger.complete("k", owned, .discard(JobFailure(.permanent, code: "x", message: "y\0")))
             let record = try await ledger.record("k")
             #expect((record.type, record.state, record.attempt, record.worker) == ("test.do.v1", "discarded", 1, "w-1"))
             #expect((record.replyTo, record.correlationID, record.output) == ("r", "c", nil))
-            #expect(record.claimedAt != nil && record.finishedAt != nil && record.deadlineAt != nil && record.notBefore == nil)
+            #expect(
+                record.claimedAt != nil && record.finishedAt != nil && record.deadlineAt != nil
+                    && record.notBefore == nil)
             for word in [#""code": "x""#, #""worker": "w""#, #""at""#] { #expect(record.errors.contains(word)) }
             #expect(try await ledger.store.job("k", subsystem: nil).map(\.identity.subsystem) == ["other", "test"])
             #expect(try await ledger.store.job("none", subsystem: nil).isEmpty)

@@ -122,7 +122,8 @@ extension Ledger {
         correlationID: String? = nil, deadline: Duration? = nil, attemptsMax: Int = 5
     ) -> ClaimRequest {
         let job = Job(
-            type: type, key: key, payload: Array(payload.utf8), replyTo: replyTo, correlationID: correlationID, deadline: deadline)
+            type: type, key: key, payload: Array(payload.utf8), replyTo: replyTo, correlationID: correlationID,
+            deadline: deadline)
         return ClaimRequest(job: job, payload: payload, attemptsMax: attemptsMax)
     }
 
@@ -132,7 +133,9 @@ extension Ledger {
 
     /// Claims a job that must be free.
     @discardableResult
-    func own(_ key: String, by owner: WorkerEpoch, sourceLocation: SourceLocation = #_sourceLocation) async throws -> Ownership {
+    func own(_ key: String, by owner: WorkerEpoch, sourceLocation: SourceLocation = #_sourceLocation) async throws
+        -> Ownership
+    {
         let answer = try await claim(Self.request(key), by: owner)
         return try #require(answer.ownership, "\(key) is \(answer)", sourceLocation: sourceLocation)
     }

@@ -20,7 +20,8 @@ struct MigrationTests {
             }
             #expect(taken.filter { !$0.isEmpty } == [Migration.all])
             #expect(try await ledger.store.schemaStatus() == .current(version: Int32(Migration.all.count)))
-            let rows = try await ledger.pool.execute(PostgresStatement(name: "test-steps", sql: "select version from gaia.migration order by 1"))
+            let rows = try await ledger.pool.execute(
+                PostgresStatement(name: "test-steps", sql: "select version from gaia.migration order by 1"))
             #expect(try rows.map { try $0.get(0, as: Int32.self) } == Migration.all.map(\.version))
             #expect(try await ledger.store.migrate() == [])
         }
@@ -30,7 +31,9 @@ struct MigrationTests {
     func failing() async throws {
         try await Ledger.with(migrated: false) { (ledger: Ledger) async throws -> Void in
             let broken = Migration(version: 99, name: "broken", sql: "create table gaia.half (); select 1 / 0;")
-            let error = await #expect(throws: PostgresError.self) { try await ledger.store.migrate(Migration.all + [broken]) }
+            let error = await #expect(throws: PostgresError.self) {
+                try await ledger.store.migrate(Migration.all + [broken])
+            }
             #expect(error?.sqlState == "22012")
             #expect(try await ledger.store.schemaStatus() == .behind(version: 0, needed: Int32(Migration.all.count)))
             #expect(try await Self.tables(ledger) == 0)

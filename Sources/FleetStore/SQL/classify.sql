@@ -32,13 +32,14 @@ with arrived as (
     where verdict in ('running', 'waiting') and reply_to is not null
     on conflict do nothing
 ), owed as (
-    insert into gaia.agenda as g (subsystem, key, due_at, reason, worker, epoch)
+    insert into gaia.agenda (subsystem, key, due_at, reason, worker, epoch)
     select subsystem, key, now() + $9 * interval '1 millisecond', 'recheck', worker, epoch
     from seen
     where verdict = 'running'
     on conflict (subsystem, key) do update
+    -- A running job's row for a retry or a schedule has had its day: its message is out, and staged.sql, which strikes
+    -- out that time only, must not take this reminder with it.
     set due_at = excluded.due_at, reason = 'recheck', worker = excluded.worker, epoch = excluded.epoch
-    where g.reason = 'recheck'
 )
 select a.subsystem, a.key, coalesce(s.verdict, case when exists (select from me) then 'takeable' else 'fenced' end) as verdict,
     s.type, s.state, s.attempt, s.finished_at, s.output, ((s.errors -> -1) - 'at')::text as error

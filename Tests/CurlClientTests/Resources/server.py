@@ -23,6 +23,7 @@ stats = {
     "max_open": 0,
     "abandoned": 0,  # connections that the client closed while a request was being answered
     "by_path": {},
+    "targets": [],  # of the first hundred requests, in order of arrival
 }
 
 
@@ -92,6 +93,8 @@ class Connection(asyncio.Protocol):
             stats["requests"] += 1
             stats["running"] += 1
             stats["max_running"] = max(stats["max_running"], stats["running"])
+            if len(stats["targets"]) < 100:
+                stats["targets"].append(target)
             stats["by_path"][url.path] = stats["by_path"].get(url.path, 0) + 1
         query = dict(urllib.parse.parse_qsl(url.query))
         route = getattr(self, "on_" + url.path.strip("/").replace("-", "_"), None)
@@ -133,7 +136,7 @@ class Connection(asyncio.Protocol):
     def on_reset(self, *_):
         for name in stats:
             if name not in ("open", "running"):
-                stats[name] = {} if name == "by_path" else 0
+                stats[name] = type(stats[name])()
         self.answer(200, json.dumps(stats).encode())
 
     def on_echo(self, method, target, headers, body, query):

@@ -23,7 +23,8 @@ private struct BParameters: JobParameters {
 }
 
 private func arrival(
-    _ key: String, _ type: String = "a", payload: String = "{}", generation: UInt32 = 1, number: UInt64 = 1, redelivered: Bool = false
+    _ key: String, _ type: String = "a", payload: String = "{}", generation: UInt32 = 1, number: UInt64 = 1,
+    redelivered: Bool = false
 ) throws -> Arrival {
     let (name, definition) = try definition(type)
     let job = Job(type: name, key: key, payload: Array(payload.utf8))
@@ -68,7 +69,9 @@ struct ArrivalTests {
         #expect(try rejection("{}", known: false)?.reason == .unknownType)
         #expect(try rejection("{")?.reason == .invalidJSON)
         #expect(try rejection(#"{"n":1,"n":2}"#)?.reason == .invalidJSON)
-        #expect(try rejection(String(repeating: "[", count: 500) + String(repeating: "]", count: 500))?.reason == .invalidJSON)
+        #expect(
+            try rejection(String(repeating: "[", count: 500) + String(repeating: "]", count: 500))?.reason
+                == .invalidJSON)
         #expect(try rejection(#"{"n":"x"}"#)?.reason == .invalidParameters)
         #expect(try rejection(#"{"n":"x"}"#)?.description.contains("'n' is not of type integer") == true)
         #expect(try rejection(String(repeating: " ", count: 1_001))?.reason == .tooLarge)
@@ -81,22 +84,22 @@ struct WaitingTests {
     func slots() throws {
         var waiting = Waiting(slots: ["a": 2])
         #expect(waiting.take(atMost: 10).keys == nil)
-        waiting.arrive(try ["1", "2", "3"].map { try arrival($0) })
-        waiting.arrive([try arrival("4")])
+        _ = waiting.arrive(try ["1", "2", "3"].map { try arrival($0) })
+        _ = waiting.arrive([try arrival("4")])
         #expect(waiting.take(atMost: 10).keys == ["1", "2"])
         #expect(waiting.take(atMost: 10).keys == nil)
         waiting.release("a", 1)
         #expect(waiting.take(atMost: 10).keys == ["3"])
         waiting.release("a", 2)
         #expect(waiting.take(atMost: 10).keys == ["4"])
-        waiting.arrive([try arrival("5")])
+        _ = waiting.arrive([try arrival("5")])
         #expect(waiting.take(atMost: 10).keys == ["5"], "a slot that nobody waited for stays free")
     }
 
     @Test("A batch has a limit, and what is beyond it keeps its place")
     func limit() throws {
         var waiting = Waiting(slots: ["a": 100])
-        waiting.arrive(try (0..<5).map { try arrival("\($0)") })
+        _ = waiting.arrive(try (0..<5).map { try arrival("\($0)") })
         #expect(waiting.take(atMost: 2).keys == ["0", "1"])
         #expect(waiting.take(atMost: 2).keys == ["2", "3"])
         #expect(waiting.take(atMost: 2).keys == ["4"])
@@ -105,7 +108,9 @@ struct WaitingTests {
     @Test("A subsystem without free slots does not hold up another")
     func lanes() throws {
         var waiting = Waiting(slots: ["a": 1, "b": 2])
-        waiting.arrive([try arrival("1"), try arrival("2"), try arrival("3", "b"), try arrival("4", "b"), try arrival("5", "b")])
+        _ = waiting.arrive([
+            try arrival("1"), try arrival("2"), try arrival("3", "b"), try arrival("4", "b"), try arrival("5", "b"),
+        ])
         #expect(waiting.take(atMost: 10).keys.map(Set.init) == ["1", "3", "4"])
         waiting.release("b", 1)
         #expect(waiting.take(atMost: 10).keys == ["5"])
@@ -113,11 +118,14 @@ struct WaitingTests {
         #expect(waiting.take(atMost: 10).keys == ["2"])
     }
 
-    @Test("Of several with one key a batch has only the first; the next waits its turn and loses no place to later ones")
+    @Test(
+        "Of several with one key a batch has only the first; the next waits its turn and loses no place to later ones")
     func repeats() throws {
         var waiting = Waiting(slots: ["a": 3, "b": 9])
-        waiting.arrive(try ["1", "1", "2", "1", "3", "4"].map { try arrival($0) } + [arrival("1", "b")])
-        #expect(waiting.take(atMost: 10).keys.map { $0.sorted() } == ["1", "1", "2", "3"], "the same key in another subsystem is another job")
+        _ = waiting.arrive(try ["1", "1", "2", "1", "3", "4"].map { try arrival($0) } + [arrival("1", "b")])
+        #expect(
+            waiting.take(atMost: 10).keys.map { $0.sorted() } == ["1", "1", "2", "3"],
+            "the same key in another subsystem is another job")
         waiting.release("a", 2)
         #expect(waiting.take(atMost: 10).keys == ["1", "4"])
         waiting.release("a", 2)
@@ -125,15 +133,28 @@ struct WaitingTests {
         #expect(waiting.take(atMost: 10).keys == nil)
     }
 
-    @Test("Once stopped nothing is taken, whatever arrives")
+    @Test("A busy subsystem does not fill every batch: which comes first changes from turn to turn")
+    func fairness() throws {
+        var waiting = Waiting(slots: ["a": 100, "b": 100, "c": 100])
+        for number in 0..<10 {
+            let rest = waiting.arrive([try arrival("a\(number)"), try arrival("b\(number)", "b")])
+            #expect(rest.isEmpty)
+        }
+        let firsts = (0..<6).compactMap { _ in waiting.take(atMost: 2).keys?.first?.first }
+        #expect(firsts.filter { $0 == "a" }.count >= 2 && firsts.filter { $0 == "b" }.count >= 2, "\(firsts)")
+    }
+
+    @Test("Once stopped nothing is taken: what waited and what still arrives is given back")
     func stopped() throws {
-        var waiting = Waiting(slots: ["a": 3])
-        waiting.arrive([try arrival("1")])
-        waiting.stop()
+        var waiting = Waiting(slots: ["a": 1, "b": 1])
+        _ = waiting.arrive([try arrival("1"), try arrival("2"), try arrival("3", "b")])
+        #expect(waiting.take(atMost: 1).keys?.count == 1)
+        #expect(waiting.stop().count == 2)
         #expect(waiting.take(atMost: 10).isStopped)
-        waiting.arrive([try arrival("2")])
+        #expect(waiting.arrive([try arrival("4")]).map(\.job.key) == ["4"])
         waiting.release("a", 1)
         #expect(waiting.take(atMost: 10).isStopped)
+        #expect(waiting.stop().isEmpty)
     }
 }
 
@@ -141,7 +162,8 @@ struct WaitingTests {
 struct PublicationTests {
     private let identity = JobIdentity(subsystem: "a", key: "k")
     private var result: JobResult {
-        JobResult(identity: identity, type: "a.do.v1", state: .succeeded, attempt: 1, finishedAt: "", output: "1", error: nil)
+        JobResult(
+            identity: identity, type: "a.do.v1", state: .succeeded, attempt: 1, finishedAt: "", output: "1", error: nil)
     }
 
     /// The result for everyone, a reply, and a waiter's reply.
@@ -159,7 +181,8 @@ struct PublicationTests {
         publication.answer(
             with: result, replyTo: "r1", correlationID: nil,
             waiters: [
-                Waiter(identity: identity, replyTo: "r1", correlationID: "k"), Waiter(identity: identity, replyTo: "r1", correlationID: "x"),
+                Waiter(identity: identity, replyTo: "r1", correlationID: "k"),
+                Waiter(identity: identity, replyTo: "r1", correlationID: "x"),
                 Waiter(identity: identity, replyTo: "r2", correlationID: "k"),
             ])
         #expect(publication.required.map(\.exchange) == ["gaia.results"])
@@ -271,7 +294,9 @@ struct RunningJobsTests {
         #expect(running.match(try arrival("k", number: 2)) == .duplicate)
     }
 
-    @Test("What has run too long is cancelled and told why; what ignores that is stubborn after its grace", .timeLimit(.minutes(1)))
+    @Test(
+        "What has run too long is cancelled and told why; what ignores that is stubborn after its grace",
+        .timeLimit(.minutes(1)))
     func expiry() async throws {
         let running = RunningJobs()
         let begin = ContinuousClock.now
@@ -291,13 +316,18 @@ struct RunningJobsTests {
             #expect(key == "timeout")
             break
         }
-        #expect(running.interruptExpired(now: begin + .seconds(15), grace: .seconds(5)).isEmpty, "its grace is not over")
+        #expect(
+            running.interruptExpired(now: begin + .seconds(15), grace: .seconds(5)).isEmpty, "its grace is not over")
         let stubborn = running.interruptExpired(now: begin + .seconds(20), grace: .seconds(5))
         #expect(stubborn.map(\.0.key) == ["timeout"])
         #expect(stubborn.map(\.1) == [7])
-        #expect(try #require(running.beginSettling(JobIdentity(subsystem: "a", key: "timeout"), token: 7)).2 == .timeout)
-        #expect(running.interruptExpired(now: begin + .seconds(21), grace: .seconds(5)).isEmpty, "what is settled is left alone")
-        #expect(try #require(running.beginSettling(JobIdentity(subsystem: "a", key: "deadline"), token: 7)).2 == .deadline)
+        #expect(
+            try #require(running.beginSettling(JobIdentity(subsystem: "a", key: "timeout"), token: 7)).2 == .timeout)
+        #expect(
+            running.interruptExpired(now: begin + .seconds(21), grace: .seconds(5)).isEmpty,
+            "what is settled is left alone")
+        #expect(
+            try #require(running.beginSettling(JobIdentity(subsystem: "a", key: "deadline"), token: 7)).2 == .deadline)
     }
 
     @Test("Everything may be interrupted for another worker to run; what has been interrupted before keeps its reason")
