@@ -14,16 +14,20 @@ extension FleetStore {
     /// - Parameter limit: how long to wait for a database that does not answer. What waiting cannot mend, such as a
     ///   refused password, ends it at once.
     public func awaitReady(_ configuration: PostgresConfiguration, limit: Duration, logger: Logger) async throws {
+        // A connection of its own says at once why there is none; a statement would wait for one in the pool's line.
+        let probe = PostgresDedicated(configuration: configuration, logger: logger)
         let status: SchemaStatus
         do {
-            status = try await Patience(initial: .milliseconds(200), limit: limit)(
+            try await Patience(initial: .milliseconds(200), limit: limit)(
                 isHopeless: { !(($0 as? PostgresError)?.isTransient ?? false) },
                 onFailure: { error, count, _ in
                     if count == 1 || count % 10 == 0 {
                         logger.warning("waiting for the database, at most \(limit): \(error)")
                     }
                 },
-                { try await self.schemaStatus() })
+                { _ = try await probe.connect() })
+            await probe.close()
+            status = try await schemaStatus()
         } catch let error as PostgresError {
             throw NotReady(
                 "the database cannot be used: \(error); check that it runs, and database.url (GAIA_DATABASE_URL)")

@@ -21,7 +21,10 @@ public final class TestFleet: Sendable {
         self.place = place
         mailbox = Mailbox(place.amqp, durable: durable)
         store = FleetStore(pool: pool)
-        publisher = AMQPPublisher(configuration: place.amqp, logger: testLogger)
+        // What a worker's client would not take must be sent by somebody.
+        var amqp = place.amqp
+        amqp.maxBodyBytes *= 4
+        publisher = AMQPPublisher(configuration: amqp, logger: testLogger)
     }
 
     /// Starts a fleet, runs `body`, and drains it.

@@ -34,7 +34,7 @@ package struct Publication: Sendable {
 /// that has gathered while it was busy.
 final class Settler: Sendable {
     let endings = BatchQueue<Ending>()
-    let publications = BatchQueue<Publication>()
+    private let publications = BatchQueue<Publication>()
     let running: RunningJobs
     let store: FleetStore
     let consumer: AMQPConsumer
@@ -42,8 +42,10 @@ final class Settler: Sendable {
     let worker: String
     let logger: Logger
     let counters: WorkerCounters
-    /// Publications that are out of the queue to be tried later; at the end they are waited for.
-    private let deferred = Countdown()
+    /// Whether endings are still being turned into publications.
+    private let completing = Countdown()
+    /// Publications that are not confirmed and acknowledged yet, wherever they are; at the end they are waited for.
+    private let open = Countdown()
     private let patienceIsOver = Mutex(false)
 
     init(
@@ -68,6 +70,8 @@ final class Settler: Sendable {
 
     /// Runs until `endings` is finished and empty.
     func complete() async {
+        completing.up()
+        defer { completing.down() }
         while let batch = await endings.next() {
             var rest = batch[...]
             while !rest.isEmpty {
@@ -146,7 +150,7 @@ final class Settler: Sendable {
             }
         }
         if !requeued.isEmpty { consumer.reject(requeued, requeue: true) }
-        publications.append(contentsOf: batch)
+        add(batch)
     }
 
     private func publication(
@@ -193,6 +197,12 @@ final class Settler: Sendable {
 
     // MARK: Publishing
 
+    /// Something is to be published, and then acknowledged.
+    func add(_ batch: [Publication]) {
+        open.up(batch.count)
+        publications.append(contentsOf: batch)
+    }
+
     /// Runs until `publications` is finished and empty.
     func publish() async {
         while let batch = await publications.next() {
@@ -200,10 +210,12 @@ final class Settler: Sendable {
             var position = 0
             var settled: [AMQPDeliveryTag] = []
             var answered: [Waiter] = []
+            var done = 0
             for var publication in batch {
                 let open = publication.strike(outcomes[position...])
                 position += open.count
                 if publication.isDone {
+                    done += 1
                     if let tag = publication.acknowledge { settled.append(tag) }
                     answered.append(contentsOf: publication.waiters)
                 } else {
@@ -213,12 +225,16 @@ final class Settler: Sendable {
             // A crash before this line repeats the results under the same ids; the delivery comes again.
             if !answered.isEmpty { await strikeOut(answered) }
             if !settled.isEmpty { consumer.acknowledge(settled) }
+            open.down(done)
         }
     }
 
-    /// Waits until nothing is on its way back into the queue, and ends the queue.
-    func finishPublishing() async {
-        await deferred.zero()
+    /// Ends both stages, when nothing can come into the first any more: returns when all is published and acknowledged,
+    /// or, once hurried, given up.
+    func finish() async {
+        endings.finish()
+        await completing.zero()
+        await open.zero()
         publications.finish()
     }
 
@@ -234,16 +250,15 @@ final class Settler: Sendable {
 
     private func tryLater(_ publication: Publication, _ reason: String) {
         if isHurried {
+            open.down()
             return logger.error("a result could not be published before the end; its delivery comes again: \(reason)")
         }
         let pause = Patience(initial: .milliseconds(100)).pause(afterFailure: publication.refusals + 1)
         logger.warning("a result was not confirmed and is published again in \(pause): \(reason)")
-        deferred.up()
         Task {
             // Cancelled only when the process ends at once; then the delivery comes again.
             try? await Task.sleep(for: pause)
             publications.append(publication)
-            deferred.down()
         }
     }
 }
@@ -316,11 +331,11 @@ final class Countdown: Sendable {
 
     private let state = Mutex(State())
 
-    func up() { state.withLock { $0.count += 1 } }
+    func up(_ count: Int = 1) { state.withLock { $0.count += count } }
 
-    func down() {
+    func down(_ count: Int = 1) {
         let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
-            state.count -= 1
+            state.count -= count
             guard state.count == 0 else { return [] }
             defer { state.waiters = [] }
             return state.waiters

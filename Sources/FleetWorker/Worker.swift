@@ -158,11 +158,13 @@ public final class Worker: Service {
             running.interruptAll()
             try await Task.sleep(for: hastily ? .zero : Self.flushLimit)
             settler.hurry()
+            // Or what it has in hand would wait its whole publish timeout.
+            await publisher.close()
         }
+        await receiving.zero()
         await claiming.zero()
         await running.empty()
-        settler.endings.finish()
-        await settler.finishPublishing()
+        await settler.finish()
         overdue.cancel()
         await consumer.close()
         await publisher.close()
@@ -181,7 +183,11 @@ public final class Worker: Service {
 
     // MARK: Receiving
 
+    private let receiving = Countdown()
+
     private func receive() async {
+        receiving.up()
+        defer { receiving.down() }
         for await batch in consumer.deliveries {
             var arrivals: [Arrival] = []
             arrivals.reserveCapacity(batch.count)
@@ -214,7 +220,7 @@ public final class Worker: Service {
             publication.required = [rejection.setAside(delivery, worker: configuration.name)]
             publication.acknowledge = delivery.tag
         }
-        settler.publications.append(publication)
+        settler.add([publication])
     }
 
     // MARK: Claiming
@@ -318,8 +324,8 @@ public final class Worker: Service {
             logger.warning("\(finished.count) repeats are left to redelivery: \(error)")
             return
         }
-        settler.publications.append(
-            contentsOf: finished.map { arrival, result in
+        settler.add(
+            finished.map { arrival, result in
                 var publication = Publication()
                 publication.acknowledge = arrival.tag
                 publication.answer(

@@ -44,6 +44,8 @@ public struct PostgresConfiguration: Sendable {
   /// How long closing waits for what is running before it cuts it off.
   public var closeTimeout: Duration = .seconds(5)
   public var backoff = PostgresBackoff()
+  /// Further settings of each session, such as `plan_cache_mode`. Names and values as in postgresql.conf, without blanks.
+  public var sessionSettings: [String: String] = [:]
   /// Callers that may wait for a connection at once; more are refused with ``PostgresError/Kind/acquireTimeout``.
   public var maxWaiters = 10_000
   /// Units one session may have under way at once.
@@ -132,6 +134,7 @@ public struct PostgresConfiguration: Sendable {
     var options = keywords["options"].map { $0 + " " } ?? ""
     options += "-c statement_timeout=\(statementTimeout.wholeMilliseconds) "
     options += "-c lock_timeout=\(lockTimeout.wholeMilliseconds)"
+    for (name, value) in sessionSettings.sorted(by: { $0.key < $1.key }) { options += " -c \(name)=\(value)" }
     keywords["options"] = options
     // A peer that vanished without a word is noticed in about half a minute, unless the URL says otherwise.
     for (keyword, value) in [

@@ -22,7 +22,7 @@ struct BadInput: Sendable, CustomTestStringConvertible {
 
     /// A message that is right but for what `change` makes of it.
     init(
-        _ description: String, _ reason: Rejection.Reason, hint: String = "",
+        _ description: String, _ reason: Rejection.Reason, hint: String,
         _ change: (inout AMQPMessage) -> Void
     ) {
         var properties = AMQPProperties(contentType: "application/json", messageID: "bad", type: Work.type.name)
@@ -34,7 +34,7 @@ struct BadInput: Sendable, CustomTestStringConvertible {
         (testDescription, form, self.reason, self.hint) = (description, .message(message), reason, hint)
     }
 
-    init(_ description: String, _ reason: Rejection.Reason, hint: String = "", rawProperties: [UInt8]) {
+    init(_ description: String, _ reason: Rejection.Reason, hint: String, rawProperties: [UInt8]) {
         testDescription = description
         form = .raw(properties: rawProperties, body: Array(#"{"text":"bad"}"#.utf8))
         (self.reason, self.hint) = (reason, hint)
@@ -50,7 +50,7 @@ struct BadInput: Sendable, CustomTestStringConvertible {
     static let all: [BadInput] = [
         BadInput("not JSON", .invalidJSON, hint: "no JSON") { $0.body = Array("hello".utf8) },
         BadInput("an empty body", .invalidJSON, hint: "empty") { $0.body = [] },
-        BadInput("JSON that is cut off", .invalidJSON) { $0.body = Array(#"{"text":"a"#.utf8) },
+        BadInput("JSON that is cut off", .invalidJSON, hint: "it ends where") { $0.body = Array(#"{"text":"a"#.utf8) },
         BadInput("a name that stands twice", .invalidJSON, hint: "twice") {
             $0.body = Array(#"{"text":"a","text":"b"}"#.utf8)
         },
@@ -58,7 +58,7 @@ struct BadInput: Sendable, CustomTestStringConvertible {
         BadInput("a body that is not UTF-8", .invalidJSON, hint: "UTF-8") {
             $0.body = Array(#"{"text":""#.utf8) + [0xFF, 0xC0] + Array(#""}"#.utf8)
         },
-        BadInput("a NUL byte in a JSON string", .invalidJSON) {
+        BadInput("a NUL byte in a JSON string", .invalidJSON, hint: "control character") {
             $0.body = Array(#"{"text":""#.utf8) + [0] + Array(#""}"#.utf8)
         },
         BadInput("JSON of the wrong shape", .invalidParameters, hint: "'text' is not of type string") {
@@ -67,11 +67,11 @@ struct BadInput: Sendable, CustomTestStringConvertible {
         BadInput("JSON without a required member", .invalidParameters, hint: "'text' is missing") {
             $0.body = Array("{}".utf8)
         },
-        BadInput("JSON that is no object", .invalidParameters) { $0.body = Array("[1]".utf8) },
+        BadInput("JSON that is no object", .invalidParameters, hint: "not of type object") { $0.body = Array("[1]".utf8) },
         BadInput("a value that makes no sense", .invalidParameters, hint: "must not be negative") {
             $0.body = Array(#"{"text":"a","number":-1}"#.utf8)
         },
-        BadInput("a number that fits no integer", .invalidParameters) {
+        BadInput("a number that fits no integer", .invalidParameters, hint: "1e999") {
             $0.body = Array(#"{"text":"a","number":1e999}"#.utf8)
         },
         BadInput("an unknown type", .unknownType, hint: "it knows") { $0.properties.type = "test.other.v1" },
