@@ -30,14 +30,14 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 
 /// What both kinds of long-running process are made of.
 let fleet: [Target.Dependency] = [
-    "FleetModel", "FleetConfiguration", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle,
+    "FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", log, lifecycle,
 ]
 
 let package = Package(
     name: "gaia-fleet",
     products: [
         .executable(name: "gaia", targets: ["gaia"]),
-        .library(name: "GAIAFleet", targets: ["FleetWorker", "FleetModel", "FleetConfiguration"]),
+        .library(name: "GAIAFleet", targets: ["FleetWorker", "FleetModel", "FleetService", "FleetConfiguration"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -69,6 +69,7 @@ let package = Package(
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
         house("FleetWorker", fleet),
         house("FleetDispatcher", fleet),
+        house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
         house("APISubsystem", ["FleetModel", "CurlClient"]),
@@ -80,14 +81,15 @@ let package = Package(
         .executableTarget(
             name: "gaia",
             dependencies: fleet + [
-                "FleetWorker", "FleetDispatcher", "APISubsystem", "FleetStack", "FleetDemoTarget", "CurlClient", arguments,
+                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "APISubsystem", "FleetStack",
+                "FleetDemoTarget", "CurlClient", arguments,
             ],
             swiftSettings: strict),
 
         // A service of a user's own: the public API is all that it has.
         .executableTarget(
             name: "example-service",
-            dependencies: ["FleetWorker", "FleetModel", "FleetConfiguration", log, lifecycle],
+            dependencies: ["FleetWorker", "FleetModel", "FleetConfiguration", "FleetService", log, lifecycle],
             path: "Sources/ExampleService", swiftSettings: strict),
 
         // Tests, and what they are written with.
@@ -96,6 +98,12 @@ let package = Package(
         tests("AMQPClientTests", ["AMQPClient", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("FleetStackTests", ["FleetStack"]),
+        tests("FleetModelTests", ["FleetModel"]),
+        tests("FleetConfigurationTests", ["FleetConfiguration"]),
+        tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetStore", "FleetWorker", "AMQPClient"]),
+        tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
+        tests("APISubsystemTests", ["APISubsystem", "FleetModel"], exclude: ["Resources"]),
+        tests("FleetTests", fleet + ["FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetStack", "APISubsystem"]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]
 )

@@ -57,7 +57,8 @@ public final class AMQPPublisher: Sendable {
         try await withTaskCancellation(onCancel: { [inbox] in inbox.close() }) { () async throws(AMQPError) in
             try await LinkLifecycle.onThread(named: "amqp-publish") { [self] in
                 let role = PublisherRole(
-                    configuration, topology, inbox: inbox, maxUnconfirmed: maxUnconfirmed, logger: logger)
+                    configuration, topology, inbox: inbox, maxUnconfirmed: maxUnconfirmed,
+                    publishTimeout: publishTimeout, logger: logger)
                 defer { role.abandon() }
                 return LinkDriver(configuration, role: role, wakeup: inbox.wakeup, logger: logger, onEvent: onEvent).run()
             }

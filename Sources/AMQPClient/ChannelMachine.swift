@@ -64,6 +64,12 @@ package struct AssembledContent: Equatable {
     package var start: ContentStart
     package var header: ContentHeader
     package var body: [UInt8]
+
+    package init(start: ContentStart, header: ContentHeader, body: [UInt8]) {
+        self.start = start
+        self.header = header
+        self.body = body
+    }
 }
 
 /// What follows from a frame.

@@ -22,12 +22,16 @@ final class PublisherRole: LinkRole {
     private let topology: AMQPTopology
     private let inbox: PublisherInbox
     private let logger: Logger
+    /// Not before every call that is owed a confirm has been given up.
+    private let confirmPatience: Duration
     private var tracker: ConfirmTracker<Ticket>
     /// Batches with unsent messages, each once.
     private var queue = FIFO<PublishBatch>()
     /// Every unfinished batch; deadlines rise.
     private var timeline = FIFO<PublishBatch>()
     private var isBlocked = false
+    /// When the broker last confirmed something, or began to owe a confirm.
+    private var lastProgress = Instant.now()
     private var closeBy = Instant.never
     private var isPastGrace = false
     private(set) var isClosing = false
@@ -35,12 +39,13 @@ final class PublisherRole: LinkRole {
 
     init(
         _ configuration: AMQPConfiguration, _ topology: AMQPTopology, inbox: PublisherInbox, maxUnconfirmed: Int,
-        logger: Logger
+        publishTimeout: Duration, logger: Logger
     ) {
         self.configuration = configuration
         self.topology = topology
         self.inbox = inbox
         self.logger = logger
+        confirmPatience = max(configuration.stallTimeout, publishTimeout)
         tracker = ConfirmTracker(window: maxUnconfirmed)
     }
 
@@ -72,6 +77,7 @@ final class PublisherRole: LinkRole {
         switch action {
         case .confirm(let tag, let multiple, let positive):
             let outcome: AMQPPublishOutcome = positive ? .confirmed : .refused
+            lastProgress = .now()
             tracker.settle(tag, multiple: multiple) { self.settle($0.batch, $0.index, outcome) }
         case .content(let content): returned(content)
         case .channelClosed(let closure): try reopen(link, closure)
@@ -128,7 +134,22 @@ final class PublisherRole: LinkRole {
 
     func work(_ link: Link, _ now: Instant) throws(AMQPError) -> Instant {
         let deadline = take(now)
+        if tracker.open == 0 || isBlocked || !link.outbound.isEmpty { lastProgress = now }
         encode(link)
+        return min(deadline, try confirmDeadline(link, now))
+    }
+
+    /// A broker may keep the link alive and confirm nothing, for example when a queue has no leader after a crash. Callers
+    /// have given up by then, but what they sent would fill the window for ever: only a new link empties it.
+    private func confirmDeadline(_ link: Link, _ now: Instant) throws(AMQPError) -> Instant {
+        guard tracker.open > 0 else { return .never }
+        let deadline = lastProgress.adding(confirmPatience)
+        if now >= deadline {
+            throw AMQPError(
+                .timeout,
+                "\(link.connection.endpoint) confirmed none of \(tracker.open) messages for \(confirmPatience). "
+                    + "A queue may be without leader or majority.")
+        }
         return deadline
     }
 

@@ -30,7 +30,8 @@ enum ExampleService {
 /// What a producer sends.
 struct Greet: JobParameters {
     static let type: JobType = "hello.greet.v1"
-    static let schema = JSONSchema.object(["name": .string(description: "who is greeted", lengthMax: 100)], required: ["name"])
+    static let schema = JSONSchema.object(
+        ["name": .string(description: "who is greeted", lengthMax: 100)], required: ["name"])
 
     var name: String
 

@@ -1,7 +1,7 @@
 /// # FleetTestKit
 ///
-/// What tests of the fleet are written with: real servers, a place of one's own on them, workers and dispatchers in this
-/// process, and ways to wait for what happens instead of sleeping.
+/// What tests of the fleet are written with: real servers, a place of one's own on them, workers and dispatchers in
+/// this process, and ways to wait for what happens instead of sleeping.
 ///
 /// ```
 ///  TestStack      the broker and the database of this test process: given by the environment, or started here

@@ -5,7 +5,7 @@ import Glibc
 public final class HTTPTarget: Sendable {
     public struct Request: Sendable {
         /// From 1, over all requests.
-        public let number: Int
+        public fileprivate(set) var number: Int
         public let idempotencyKey: String
         public let at: ContinuousClock.Instant
     }
@@ -78,13 +78,14 @@ public final class HTTPTarget: Sendable {
         let name = "idempotency-key: "
         let line = lines.first { $0.lowercased().hasPrefix(name) }
         let key = line.map { String($0.dropFirst(name.count)) } ?? ""
+        var request = Request(number: 0, idempotencyKey: key, at: .now)
         arrived.update { requests in
-            requests.append(Request(number: requests.count + 1, idempotencyKey: key, at: .now))
+            request.number = requests.count + 1
+            requests.append(request)
         }
-        let request = arrived.value.last { $0.idempotencyKey == key }!  // It was just put there.
-        Task {
+        Task { [arrival = request] in
             defer { close(connection) }
-            let status = try await answer(request)
+            let status = try await answer(arrival)
             let text = "HTTP/1.1 \(status) Said\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
             _ = text.withCString { send(connection, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
         }

@@ -24,7 +24,8 @@ public struct Isolated: Sendable {
     ///   - stack: where; the stack of this process when nil.
     ///   - migrated: whether the database has the ledger's schema.
     public static func use<Value>(
-        on stack: TestStack? = nil, migrated: Bool = true, isolation: isolated (any Actor)? = #isolation, _ body: (Isolated) async throws -> Value
+        on stack: TestStack? = nil, migrated: Bool = true, isolation: isolated (any Actor)? = #isolation,
+        _ body: (Isolated) async throws -> Value
     ) async throws -> Value {
         await turnstile.enter()
         defer { turnstile.leave() }

@@ -2,7 +2,12 @@ import Foundation
 
 /// Any JSON, to look into answers.
 public indirect enum JSONValue: Sendable, Hashable, Codable {
-    case null, bool(Bool), number(Double), string(String), array([JSONValue]), object([String: JSONValue])
+    case null
+    case bool(Bool)
+    case number(Double)
+    case string(String)
+    case array([JSONValue])
+    case object([String: JSONValue])
 
     public init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()

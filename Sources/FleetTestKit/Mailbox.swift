@@ -79,19 +79,20 @@ public final class Mailbox: Sendable {
     /// The first result of the job with this key.
     @discardableResult
     public func result(of key: String, within limit: Duration = patienceOfTests) async throws -> Letter {
-        let contents = try await wait(for: "the result of \(key)", within: limit) { contents in
-            contents.results.contains { $0.key == key }
-        }
-        return contents.results.first { $0.key == key }!  // The condition held.
+        let what = "the result of \(key)"
+        let contents = try await wait(for: what, within: limit) { $0.results.contains { $0.key == key } }
+        guard let letter = contents.results.first(where: { $0.key == key }) else { throw NotInTime(what) }
+        return letter
     }
 
     /// The first answer with this correlation id.
     @discardableResult
     public func reply(_ correlationID: String, within limit: Duration = patienceOfTests) async throws -> Letter {
-        let contents = try await wait(for: "the reply to \(correlationID)", within: limit) { contents in
-            contents.replies.contains { $0.correlationID == correlationID }
-        }
-        return contents.replies.first { $0.correlationID == correlationID }!  // The condition held.
+        let what = "the reply to \(correlationID)"
+        let isMeant: @Sendable (Letter) -> Bool = { $0.correlationID == correlationID }
+        let contents = try await wait(for: what, within: limit) { $0.replies.contains(where: isMeant) }
+        guard let letter = contents.replies.first(where: isMeant) else { throw NotInTime(what) }
+        return letter
     }
 }
 

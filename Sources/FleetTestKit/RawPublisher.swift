@@ -108,13 +108,11 @@ private final class RawConnection {
     func close() { _ = Glibc.close(descriptor) }
 
     func send(_ bytes: [UInt8]) throws {
-        var sent = 0
-        while sent < bytes.count {
-            let count = bytes.withUnsafeBytes {
-                Glibc.send(descriptor, $0.baseAddress! + sent, bytes.count - sent, Int32(MSG_NOSIGNAL))
-            }
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             guard count > 0 else { throw NotInTime("the broker closed the raw publisher's connection") }
-            sent += count
+            rest = rest.dropFirst(count)
         }
     }
 
@@ -140,12 +138,12 @@ private final class RawConnection {
     }
 
     private func read(_ count: Int) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var have = 0
-        while have < count {
-            let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress! + have, count - have, 0) }
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            var chunk = [UInt8](repeating: 0, count: count - bytes.count)
+            let got = recv(descriptor, &chunk, chunk.count, 0)
             guard got > 0 else { throw NotInTime("the broker did not answer the raw publisher") }
-            have += got
+            bytes += chunk[..<got]
         }
         return bytes
     }

@@ -187,7 +187,8 @@ extension Isolated {
         try await withBroker { session in
             var taken: [AMQPDelivery] = []
             while taken.count < count {
-                let delivery = try await eventually("message \(taken.count + 1) of \(count) in \(queue)", within: limit) {
+                let delivery = try await eventually("message \(taken.count + 1) of \(count) in \(queue)", within: limit)
+                {
                     try await session.get(queue)
                 }
                 try await session.acknowledge(delivery.tag)

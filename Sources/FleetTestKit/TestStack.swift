@@ -112,7 +112,8 @@ private enum OwnStacks {
 /// Logs what `GAIA_TEST_LOG` asks for.
 public let testLogger: Logger = {
     var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = ProcessInfo.processInfo.environment["GAIA_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
+    logger.logLevel =
+        ProcessInfo.processInfo.environment["GAIA_TEST_LOG"].flatMap { Logger.Level(rawValue: $0) } ?? .critical
     return logger
 }()
 

@@ -231,6 +231,7 @@ public final class Worker: Service {
         claiming.up()
         defer { claiming.down() }
         while let batch = await intake.next() {
+            let begin = ContinuousClock.now
             var fresh: [Arrival] = []
             var repeats: [Arrival] = []
             for arrival in batch {
@@ -242,6 +243,10 @@ public final class Worker: Service {
             }
             await ask(fresh) { try await self.store.claim($0, by: $1) }
             await ask(repeats) { try await self.store.classify($0, by: $1) }
+            if BatchLimit.isBusy(batch.count) {
+                // Ends early by cancellation, which needs no other answer than the next turn's.
+                try? await Task.sleep(until: begin + BatchLimit.busyPace, clock: .continuous)
+            }
         }
     }
 

@@ -2,6 +2,7 @@ import APISubsystem
 import ArgumentParser
 import FleetDispatcher
 import FleetModel
+import FleetService
 import FleetWorker
 import Foundation
 import Logging
@@ -69,7 +70,7 @@ struct WorkerCommand: AsyncParsableCommand {
                 }
                 definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
             }
-            let worker = Worker(try loaded.worker(name: name), definitions: definitions, logger: loaded.logger)
+            let worker = Worker(try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger)
             try await serve([worker], logger: loaded.logger)
             await api.close()
         }

@@ -76,22 +76,6 @@ extension FleetConfiguration {
             responseBytesMax: apiResponseBytesMax)
     }
 
-    /// The settings of a worker process.
-    func worker(name: String?) throws -> WorkerConfiguration {
-        let process = ProcessInfo.processInfo
-        let name = name ?? workerName ?? "\(process.hostName)-\(process.processIdentifier)"
-        var configuration = WorkerConfiguration(
-            amqp: try amqp(name), database: try database(name), name: name, host: process.hostName)
-        configuration.slotsDefault = workerSlotsDefault
-        configuration.slots = workerSlots
-        configuration.lease = workerLease
-        configuration.drain = workerDrain
-        configuration.startWait = startWait
-        configuration.payloadBytesMax = payloadBytesMax
-        configuration.outputBytesMax = outputBytesMax
-        return configuration
-    }
-
     func dispatcher(name: String?) throws -> DispatcherConfiguration {
         let process = ProcessInfo.processInfo
         let name = name ?? "dispatcher-\(process.hostName)-\(process.processIdentifier)"

@@ -3,6 +3,7 @@ import FleetBroker
 import FleetConfiguration
 import FleetDispatcher
 import FleetModel
+import FleetService
 import FleetStack
 import FleetStore
 import FleetWorker
@@ -131,7 +132,7 @@ struct UpCommand: AsyncParsableCommand {
             ].compactMap { $0 } + steps.map { "schema: applied \($0.version) \($0.name)" }, parts: 2)
         let dispatcher = Dispatcher(try loaded.dispatcher(name: nil), logger: loaded.logger) { ready.partIsReady() }
         let worker = Worker(
-            try loaded.worker(name: nil), definitions: Catalogue.definitions(api), logger: loaded.logger
+            try WorkerConfiguration(loaded), definitions: Catalogue.definitions(api), logger: loaded.logger
         ) { ready.partIsReady() }
         try await serve([dispatcher, worker], logger: loaded.logger)
         await api.close()

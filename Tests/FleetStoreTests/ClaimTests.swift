@@ -179,6 +179,10 @@ struct ClaimTests {
                 let answers = try await ledger.store.claim(keys.map { Ledger.request($0, replyTo: "r") }, by: owner)
                 #expect(answers.map(\.word) == ["fenced", "fenced", "finished"])
             }
+            // Its worker lives again, in a later epoch: the earlier one is no better for it.
+            _ = try await ledger.store.beginEpoch(worker: ended.worker, lease: .seconds(60))
+            let answers = try await ledger.store.claim(keys.map { Ledger.request($0, replyTo: "r") }, by: ended)
+            #expect(answers.map(\.word) == ["fenced", "fenced", "finished"])
             #expect(try await ledger.store.job("new", subsystem: nil).isEmpty)
             #expect(try await ledger.waiters("running").isEmpty)
             #expect(try await ledger.agenda("running") == nil)

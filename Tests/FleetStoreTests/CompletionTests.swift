@@ -172,7 +172,7 @@ struct CompletionTests {
                     (parks, ends) = (parks.dropFirst(park.count), ends.dropFirst(end.count))
                     group.addTask {
                         let answers = try await steady {
-                            try await ledger.store.claim(park.map { Ledger.request($0, replyTo: "r") }, by: other)
+                            try await ledger.store.classify(park.map { Ledger.request($0, replyTo: "r") }, by: other)
                         }
                         var side = Side()
                         for (key, answer) in zip(park, answers) {
@@ -213,34 +213,59 @@ struct CompletionTests {
         }
     }
 
-    /// The same meeting, one step at a time: the repeat has locked the row and the completion waits for it, and the other
-    /// way round.
-    @Test("Whoever comes second to the row sees what the first has done")
-    func parkAgainstCompletionStepwise() async throws {
+    /// How many statements wait for a lock at this moment.
+    private static func blocked(_ ledger: Ledger) async throws -> Int64 {
+        let statement = PostgresStatement(
+            name: "test-blocked",
+            sql: """
+                select count(*) from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock'
+                """)
+        return try await ledger.pool.execute(statement).single().get(0)
+    }
+
+    @Test("A repeat that arrives while the completion is being written waits for it, and finds the job finished")
+    func completionFirst() async throws {
         try await Ledger.with { ledger in
             let (owner, other) = (try await ledger.worker("owner"), try await ledger.worker("other"))
             let owned = try await ledger.own("k", by: owner)
-            let request = Ledger.request("k", replyTo: "r")
-            let blocked = PostgresStatement(
-                name: "test-blocked",
-                sql:
-                    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-            )
-            async let answer = try await ledger.pool.withTransaction { session in
-                // Somebody holds the row; the repeat arrives and waits for it; then the job ends under that hold.
-                try await session.script("select from gaia.job where key = 'k' for update")
-                let parking = Task { try await ledger.claim(request, by: other) }
-                try await ledger.eventually {
-                    try await ledger.pool.execute(blocked).single().get(0, as: Int64.self) == 1
-                }
+            let parking = try await ledger.pool.withTransaction { session in
                 try await session.script(
-                    "update gaia.job set state = 'succeeded', output = '7', finished_at = now() where key = 'k' and token = \(owned.token)"
-                )
+                    """
+                    update gaia.job set state = 'succeeded', output = '7', finished_at = now()
+                    where key = 'k' and token = \(owned.token)
+                    """)
+                let parking = Task { try await ledger.store.classify([Ledger.request("k", replyTo: "r")], by: other) }
+                try await ledger.eventually { try await Self.blocked(ledger) == 1 }
                 return parking
             }
-            let result = try await answer.value
-            #expect(result.result?.output == "7")
+            #expect(try await parking.value.first?.result?.output == "7")
             #expect(try await ledger.waiters("k").isEmpty)
+        }
+    }
+
+    @Test("A completion that comes while a repeat is being parked waits for it, and answers it")
+    func repeatFirst() async throws {
+        try await Ledger.with { ledger in
+            let (owner, other) = (try await ledger.worker("owner"), try await ledger.worker("other"))
+            let owned = try await ledger.own("k", by: owner)
+            let (parking, ending) = try await ledger.pool.withTransaction { session in
+                // The same waiter, uncommitted, holds the repeat between its look at the job and its commit.
+                try await session.script(
+                    "insert into gaia.waiter (subsystem, key, reply_to, correlation_id) values ('test', 'k', 'r', 'k')")
+                let parking = Task { try await ledger.store.classify([Ledger.request("k", replyTo: "r")], by: other) }
+                try await ledger.eventually { try await Self.blocked(ledger) == 1 }
+                let ending = Task { try await ledger.complete("k", owned, .succeed(output: "7")) }
+                try await ledger.eventually { try await Self.blocked(ledger) == 2 }
+                try await session.script("delete from gaia.waiter")
+                return (parking, ending)
+            }
+            #expect(try await parking.value.first?.word == "parked")
+            guard case .settled(_, _, let waiters) = try await ending.value else {
+                Issue.record("not settled")
+                return
+            }
+            #expect(waiters == [Waiter(identity: Ledger.identity("k"), replyTo: "r", correlationID: "k")])
         }
     }
 }

@@ -13,13 +13,21 @@ struct CrashTests {
         Job(type: "api.request.v1", key: key, payload: Array(#"{"url":"\#(target.url)"}"#.utf8), replyTo: "reply")
     }
 
+    /// Answers all calls at once but the first, which waits for the gate.
+    private func holdingFirst(
+        _ gate: Gate, then status: Int = 200
+    ) -> @Sendable (HTTPTarget.Request) async throws -> Int {
+        { request in
+            guard request.number == 1 else { return 200 }
+            try await gate.pass()
+            return status
+        }
+    }
+
     @Test("A worker is killed in the middle of a job: the job runs elsewhere within 3 s and has one result")
     func killed() async throws {
         let never = Gate()
-        try await HTTPTarget.use(answer: { request in
-            if request.number == 1 { try await never.pass() }
-            return 200
-        }) { target in
+        try await HTTPTarget.use(answer: holdingFirst(never)) { target in
             try await TestFleet.use(workers: 0) { fleet in
                 try await ProgramGroup.use(environment: fleet.place.environment) { programs in
                     let dispatcher = try await programs.serve("dispatcher", "dispatcher")
@@ -53,10 +61,7 @@ struct CrashTests {
     @Test("SIGTERM drains: what runs may end, what was prefetched goes elsewhere at once, and the exit status is 0")
     func drained() async throws {
         let gate = Gate()
-        try await HTTPTarget.use(answer: { request in
-            if request.number == 1 { try await gate.pass() }
-            return 200
-        }) { target in
+        try await HTTPTarget.use(answer: holdingFirst(gate)) { target in
             try await TestFleet.use(workers: 0) { fleet in
                 try await ProgramGroup.use(environment: fleet.place.environment) { programs in
                     let first = try await programs.serve("worker", "first", ["GAIA_WORKER_SLOTS_DEFAULT": "1"])
@@ -93,10 +98,7 @@ struct CrashTests {
     @Test("When the drain time is over the job is handed back unspent and another worker runs it")
     func drainTimeOver() async throws {
         let never = Gate()
-        try await HTTPTarget.use(answer: { request in
-            if request.number == 1 { try await never.pass() }
-            return 200
-        }) { target in
+        try await HTTPTarget.use(answer: holdingFirst(never)) { target in
             try await TestFleet.use(workers: 0) { fleet in
                 try await ProgramGroup.use(environment: fleet.place.environment) { programs in
                     let first = try await programs.serve("worker", "first", ["GAIA_WORKER_DRAIN_MS": "300"])
@@ -123,10 +125,7 @@ struct CrashTests {
     @Test("A second SIGTERM ends a draining worker at once")
     func secondSignal() async throws {
         let never = Gate()
-        try await HTTPTarget.use(answer: { _ in
-            try await never.pass()
-            return 200
-        }) { target in
+        try await HTTPTarget.use(answer: holdingFirst(never)) { target in
             try await TestFleet.use(workers: 0) { fleet in
                 try await ProgramGroup.use(environment: fleet.place.environment) { programs in
                     let worker = try await programs.serve("worker", "worker")
@@ -149,10 +148,8 @@ struct CrashTests {
     @Test("A worker stopped past its lease is void when it goes on: another has run its job, and it begins a new epoch")
     func stalled() async throws {
         let gate = Gate()
-        try await HTTPTarget.use(answer: { request in
-            if request.number == 1 { try await gate.pass() }
-            return 200
-        }) { target in
+        // What the stalled worker gets in the end would have its job tried again, if it still counted.
+        try await HTTPTarget.use(answer: holdingFirst(gate, then: 500)) { target in
             try await TestFleet.use(workers: 0) { fleet in
                 // The broker gives up a silent connection after two heartbeats, and then delivers again.
                 let environment = fleet.place.environment.merging(
@@ -171,17 +168,20 @@ struct CrashTests {
                     try first.signal(SIGCONT)
                     gate.open()
                     #expect(try await first.awaitOutput(containing: "epoch 3 begins", within: .seconds(30)))
-                    let job = try #require(try await fleet.job("k"))
-                    #expect(job.state == "succeeded")
-                    #expect(job.token == 2)
-                    #expect(job.worker == "second")
-
                     #expect(try await second.stop(grace: .seconds(30)) == .exited(0))
                     try await fleet.enqueue([call(target, "next")])
                     #expect(try await fleet.mailbox.reply("next").outcome == "succeeded")
                     #expect(try await fleet.job("next")?.worker == "first")
                     #expect(try await first.stop(grace: .seconds(30)) == .exited(0))
                     #expect(try await dispatcher.stop(grace: .seconds(30)) == .exited(0))
+
+                    let job = try #require(try await fleet.job("k"))
+                    #expect(job.state == "succeeded")
+                    #expect(job.output != nil)
+                    #expect(job.token == 2)
+                    #expect(job.worker == "second")
+                    #expect(job.errors == "[]")
+                    #expect(target.requests.map(\.idempotencyKey) == ["k", "k", "next"])
                     #expect(Set(fleet.mailbox.now.results.map(\.id)) == ["api/k/succeeded", "api/next/succeeded"])
                     #expect(try await fleet.leftover(in: "gaia.jobs.api") == 0)
                 }

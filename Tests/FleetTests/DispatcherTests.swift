@@ -95,7 +95,8 @@ struct DispatcherTests {
             try await fleet.enqueue(Work("a"), key: "k", correlationID: "impatient")
             #expect(try await fleet.mailbox.reply("impatient").outcome == "succeeded")
             #expect(recorder.runs.count == 1)
-            #expect(recorder.runs[0].at - scheduled > .milliseconds(300))
+            let run = try #require(recorder.runs.first)
+            #expect(run.at - scheduled > .milliseconds(300))
         }
     }
 
@@ -143,7 +144,9 @@ struct DispatcherTests {
         let recorder = Recorder()
         try await TestFleet.use(definitions: [Work.definition(recorder)]) { fleet in
             let members = [try await fleet.addDispatcher(), try await fleet.addDispatcher()]
-            let leader = try await eventually("a leader") { try await fleet.store.leader().flatMap { $0.leads ? $0 : nil } }
+            let leader = try await eventually("a leader") {
+                try await fleet.store.leader().flatMap { $0.leads ? $0 : nil }
+            }
             let follower = try #require(members.first { $0.name != leader.name })
             let first = try #require(members.first { $0.name == leader.name })
 

@@ -30,7 +30,8 @@ struct OutageTests {
                 let keys = (0..<Self.jobs).map { "job-\($0)" }
                 async let publishing: Void = {
                     for start in stride(from: 0, to: keys.count, by: 100) {
-                        try await fleet.enqueuePatiently(keys[start..<start + 100].map { try Job(NoopParameters(), key: $0) })
+                        try await fleet.enqueuePatiently(
+                            keys[start..<start + 100].map { try Job(NoopParameters(), key: $0) })
                     }
                 }()
                 try await fleet.mailbox.wait(for: "the first results") { $0.results.count >= 200 }

@@ -23,7 +23,8 @@ struct StartTests {
         return "\(url[...colon])wrong-password\(url[at...])"
     }
 
-    @Test("Wrong credentials for the broker end it at once, naming the setting and not the password", arguments: commands)
+    @Test(
+        "Wrong credentials for the broker end it at once, naming the setting and not the password", arguments: commands)
     func brokerCredentials(command: String) async throws {
         try await Isolated.use { place in
             let url = try withWrongPassword(place.amqpURL)
@@ -34,7 +35,9 @@ struct StartTests {
         }
     }
 
-    @Test("Wrong credentials for the database end it at once, naming the setting and not the password", arguments: commands)
+    @Test(
+        "Wrong credentials for the database end it at once, naming the setting and not the password",
+        arguments: commands)
     func databaseCredentials(command: String) async throws {
         try await Isolated.use { place in
             let url = try withWrongPassword(place.databaseURL)
@@ -71,7 +74,9 @@ struct StartTests {
         }
     }
 
-    @Test("A virtual host or a database that does not exist ends it at once", arguments: ["GAIA_AMQP_URL", "GAIA_DATABASE_URL"])
+    @Test(
+        "A virtual host or a database that does not exist ends it at once",
+        arguments: ["GAIA_AMQP_URL", "GAIA_DATABASE_URL"])
     func nameless(variable: String) async throws {
         try await Isolated.use { place in
             var environment = place.environment
