@@ -60,8 +60,10 @@ public final class AMQPConsumer: Sendable {
         try await withTaskCancellation(onCancel: { [inbox] in inbox.close() }) { () async throws(AMQPError) in
             try await LinkLifecycle.onThread(named: "amqp-consume") { [self] in
                 let role = ConsumerRole(
-                    configuration, subscriptions, topology, inbox: inbox, buffer: buffer, logger: logger, onEvent: onEvent)
-                return LinkDriver(configuration, role: role, wakeup: inbox.wakeup, logger: logger, onEvent: onEvent).run()
+                    configuration, subscriptions, topology, inbox: inbox, buffer: buffer, logger: logger,
+                    onEvent: onEvent)
+                return LinkDriver(configuration, role: role, wakeup: inbox.wakeup, logger: logger, onEvent: onEvent)
+                    .run()
             }
         }
     }

@@ -47,7 +47,8 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
         switch kind {
         case .credentialsRefused, .virtualHostNotFound, .accessRefused, .tls, .invalidURL: true
         // A closed channel may be a missing queue that somebody declares later; whoever sets up topology knows better.
-        case .unreachable, .connectionLost, .closedByBroker, .channelClosed, .timeout, .protocolViolation, .closed: false
+        case .unreachable, .connectionLost, .closedByBroker, .channelClosed, .timeout, .protocolViolation, .closed:
+            false
         }
     }
 }

@@ -60,7 +60,8 @@ public final class AMQPPublisher: Sendable {
                     configuration, topology, inbox: inbox, maxUnconfirmed: maxUnconfirmed,
                     publishTimeout: publishTimeout, logger: logger)
                 defer { role.abandon() }
-                return LinkDriver(configuration, role: role, wakeup: inbox.wakeup, logger: logger, onEvent: onEvent).run()
+                return LinkDriver(configuration, role: role, wakeup: inbox.wakeup, logger: logger, onEvent: onEvent)
+                    .run()
             }
         }
     }

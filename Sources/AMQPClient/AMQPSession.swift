@@ -154,7 +154,8 @@ public final class AMQPSession: Sendable {
     ) async throws(AMQPError) {
         try await perform { (channel) throws(AMQPError) in
             guard tag.generation == channel.generation, channel.link.isOpen(Self.channel) else {
-                throw AMQPError(.closed, "The channel that delivery came over is gone: its message is back in its queue.")
+                throw AMQPError(
+                    .closed, "The channel that delivery came over is gone: its message is back in its queue.")
             }
             encode(channel.link.outbound)
             try channel.link.flushAll(within: Self.closeLimit)
@@ -180,7 +181,8 @@ public final class AMQPSession: Sendable {
                 wakeup.signal()
             } else {
                 continuation.resume(
-                    returning: .failure(AMQPError(.closed, "The session is closed; use it within withConnection only.")))
+                    returning: .failure(AMQPError(.closed, "The session is closed; use it within withConnection only."))
+                )
             }
         }
         return try result.get()

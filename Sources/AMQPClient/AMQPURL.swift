@@ -121,7 +121,8 @@ extension AMQPConfiguration {
                 continue
             }
             guard let high = source.next().flatMap(hexDigit), let low = source.next().flatMap(hexDigit) else {
-                throw invalid("\(what) has a % that is not followed by two hexadecimal digits; write a literal % as %25")
+                throw invalid(
+                    "\(what) has a % that is not followed by two hexadecimal digits; write a literal % as %25")
             }
             bytes.append(high << 4 | low)
         }

@@ -119,7 +119,9 @@ package struct AckTracker {
             }
             place = low
         }
-        guard place < entries.count, entries[place].tag == tag, entries[place].standing == .unsettled else { return nil }
+        guard place < entries.count, entries[place].tag == tag, entries[place].standing == .unsettled else {
+            return nil
+        }
         hint = place + 1
         return place
     }

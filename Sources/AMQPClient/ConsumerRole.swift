@@ -79,7 +79,8 @@ final class ConsumerRole: LinkRole {
             lanes[lane].consumerTag = try link.call(
                 try encoded { () throws(EncodingFailure) in try .consume(subscription) }, channel: channel
             ) { answer in
-                answer.decoded?.assumingMemoryBound(to: amqp_basic_consume_ok_t.self).pointee.consumer_tag.repairedText ?? ""
+                answer.decoded?.assumingMemoryBound(to: amqp_basic_consume_ok_t.self).pointee.consumer_tag.repairedText
+                    ?? ""
             }
         } catch {
             throw error.duringSetup
@@ -135,7 +136,9 @@ final class ConsumerRole: LinkRole {
             try link.check(queue: lanes[lane].subscription.queue, channel: setupChannel)
             try subscribe(link, channel: UInt16(lane + 1))
         } catch {
-            guard case .channelClosed = error.kind, !error.isPermanent, link.isOpen(UInt16(lane + 1)) else { throw error }
+            guard case .channelClosed = error.kind, !error.isPermanent, link.isOpen(UInt16(lane + 1)) else {
+                throw error
+            }
             let wait = lanes[lane].schedule.next()
             logger.warning(
                 "cannot subscribe again yet",
@@ -196,7 +199,11 @@ final class ConsumerRole: LinkRole {
             }
             if lanes[lane].tracker.isHolding { isHolding = true }
         }
-        if !isHolding { holdUntil = .never } else if force || holdUntil == .never { holdUntil = now.adding(Self.holdTime) }
+        if !isHolding {
+            holdUntil = .never
+        } else if force || holdUntil == .never {
+            holdUntil = now.adding(Self.holdTime)
+        }
     }
 
     private func stop(_ link: Link, _ now: Instant) throws(AMQPError) {

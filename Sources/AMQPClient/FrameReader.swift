@@ -12,7 +12,8 @@ struct FrameReader {
         switch frame.frame_type {
         case FrameKind.method: return try method(frame.payload.method)
         case FrameKind.header:
-            guard let decoded = frame.payload.properties.decoded, frame.payload.properties.class_id == MethodEncoder.contentClass
+            guard let decoded = frame.payload.properties.decoded,
+                frame.payload.properties.class_id == MethodEncoder.contentClass
             else { throw AMQPError(.protocolViolation, "The broker sent a content header of an unknown class.") }
             return .header(
                 header(
@@ -32,7 +33,8 @@ struct FrameReader {
             return .content(
                 ContentStart(
                     origin: .delivery(tag: deliver.pointee.delivery_tag, redelivered: deliver.pointee.redelivered != 0),
-                    exchange: texts.text(deliver.pointee.exchange), routingKey: texts.text(deliver.pointee.routing_key)))
+                    exchange: texts.text(deliver.pointee.exchange), routingKey: texts.text(deliver.pointee.routing_key))
+            )
         case MethodID.basicGetOk:
             let got = body(amqp_basic_get_ok_t.self).pointee
             return .content(

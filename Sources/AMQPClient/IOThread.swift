@@ -44,7 +44,8 @@ enum IOThread {
             start.release()
             throw AMQPError(
                 .unreachable,
-                "No thread could be started for the broker's connection: \(errorText(status)). Raise the limit on threads.")
+                "No thread could be started for the broker's connection: \(errorText(status)). Raise the limit on threads."
+            )
         }
     }
 }

@@ -184,7 +184,9 @@ final class Link {
             let silentUntil = lastReceived.adding(silence)
             if now >= silentUntil {
                 throw AMQPError(
-                    .timeout, "\(connection.endpoint) was silent for \(silence), not even a heartbeat. It hangs, or the network does.")
+                    .timeout,
+                    "\(connection.endpoint) was silent for \(silence), not even a heartbeat. It hangs, or the network does."
+                )
             }
             var next = lastSent.adding(connection.heartbeat / 2)
             if now >= next {

@@ -111,7 +111,8 @@ final class PublisherRole: LinkRole {
         tracker.reset { ticket in
             let isCulprit = ticket.batch.messages[ticket.index].exchange == culprit
             self.settle(
-                ticket.batch, ticket.index, isCulprit ? .notSent(reason: error.message) : .unknown(reason: error.message))
+                ticket.batch, ticket.index,
+                isCulprit ? .notSent(reason: error.message) : .unknown(reason: error.message))
         }
         link.forgetChannel(Self.channel)
         MethodEncoder.channelCloseOk(channel: Self.channel, into: link.outbound)
@@ -212,7 +213,8 @@ final class PublisherRole: LinkRole {
         guard message.body.count <= configuration.maxBodyBytes else {
             return settle(
                 batch, index,
-                .notSent(reason: "its body of \(message.body.count) bytes is larger than \(configuration.maxBodyBytes)"))
+                .notSent(reason: "its body of \(message.body.count) bytes is larger than \(configuration.maxBodyBytes)")
+            )
         }
         let mark = link.outbound.count
         do throws(EncodingFailure) {

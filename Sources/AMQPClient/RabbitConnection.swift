@@ -21,7 +21,10 @@ struct RabbitConnection: ~Copyable {
     /// As agreed with the broker; zero for none.
     private(set) var heartbeat: Duration = .zero
 
-    private init(state: amqp_connection_state_t, endpoint: AMQPEndpoint, _ configuration: AMQPConfiguration, _ control: SocketControl) {
+    private init(
+        state: amqp_connection_state_t, endpoint: AMQPEndpoint, _ configuration: AMQPConfiguration,
+        _ control: SocketControl
+    ) {
         self.state = state
         self.endpoint = endpoint
         self.control = control
@@ -39,7 +42,9 @@ struct RabbitConnection: ~Copyable {
     static func open(
         _ endpoint: AMQPEndpoint, _ configuration: AMQPConfiguration, control: SocketControl
     ) throws(AMQPError) -> RabbitConnection {
-        guard let state = amqp_new_connection() else { throw AMQPError(.unreachable, "There is no memory for a connection.") }
+        guard let state = amqp_new_connection() else {
+            throw AMQPError(.unreachable, "There is no memory for a connection.")
+        }
         var connection = RabbitConnection(state: state, endpoint: endpoint, configuration, control)
         try connection.connect(configuration)
         control.attach(amqp_get_sockfd(state))
@@ -73,7 +78,8 @@ struct RabbitConnection: ~Copyable {
         if let certificate = options.certificateFile, let key = options.keyFile {
             guard amqp_ssl_socket_set_key(socket, certificate, key) == 0 else {
                 throw AMQPError(
-                    .tls, "The client certificate \(certificate) and key \(key) cannot be used; both must be PEM and match.")
+                    .tls,
+                    "The client certificate \(certificate) and key \(key) cannot be used; both must be PEM and match.")
             }
         }
     }
@@ -83,14 +89,17 @@ struct RabbitConnection: ~Copyable {
         switch status {
         case AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED.rawValue:
             return AMQPError(
-                .tls, "The certificate of \(endpoint) is for another host. Use the name it was issued for, or issue another.")
+                .tls,
+                "The certificate of \(endpoint) is for another host. Use the name it was issued for, or issue another.")
         case AMQP_STATUS_SSL_PEER_VERIFY_FAILED.rawValue:
             return AMQPError(
-                .tls, "The certificate of \(endpoint) is not signed by a trusted authority. Name the right one (cacertfile).")
+                .tls,
+                "The certificate of \(endpoint) is not signed by a trusted authority. Name the right one (cacertfile).")
         case AMQP_STATUS_TIMEOUT.rawValue:
             return AMQPError(.unreachable, "\(endpoint) did not answer in time. Check address, firewall and broker.")
         default:
-            return AMQPError(.unreachable, "\(endpoint) cannot be reached: \(text). Check address and port, and that it runs.")
+            return AMQPError(
+                .unreachable, "\(endpoint) cannot be reached: \(text). Check address and port, and that it runs.")
         }
     }
 
@@ -158,7 +167,8 @@ struct RabbitConnection: ~Copyable {
             let decoded = reply.reply.decoded
         else {
             let text = String(cString: amqp_error_string2(reply.library_error))
-            return AMQPError(.unreachable, "The login at \(endpoint) broke off: \(text). The broker may be starting or stopping.")
+            return AMQPError(
+                .unreachable, "The login at \(endpoint) broke off: \(text). The broker may be starting or stopping.")
         }
         let close = decoded.assumingMemoryBound(to: amqp_connection_close_t.self).pointee
         let code = Int(close.reply_code)
@@ -166,15 +176,19 @@ struct RabbitConnection: ~Copyable {
         switch code {
         case ReplyCode.accessRefused:
             return AMQPError(
-                .credentialsRefused, "\(endpoint) refuses user \(configuration.user). Check user and password, and that the user may log in from here.")
+                .credentialsRefused,
+                "\(endpoint) refuses user \(configuration.user). Check user and password, and that the user may log in from here."
+            )
         case ReplyCode.notAllowed where reason.contains("not found"):
             return AMQPError(
                 .virtualHostNotFound, "\(endpoint) has no virtual host \(virtualHost). Create it or correct the name.")
         case ReplyCode.notAllowed where reason.contains("refused"):
             return AMQPError(
-                .accessRefused, "User \(configuration.user) may not use virtual host \(virtualHost) of \(endpoint). Set permissions.")
+                .accessRefused,
+                "User \(configuration.user) may not use virtual host \(virtualHost) of \(endpoint). Set permissions.")
         default:
-            return AMQPError(.closedByBroker(code: code), "\(endpoint) closed the connection at login: \(code) \(reason).")
+            return AMQPError(
+                .closedByBroker(code: code), "\(endpoint) closed the connection at login: \(code) \(reason).")
         }
     }
 
@@ -210,7 +224,8 @@ struct RabbitConnection: ~Copyable {
     func releaseBuffers(channel: UInt16) { amqp_maybe_release_buffers_on_channel(state, channel) }
 
     func lost(_ status: Int32) -> AMQPError {
-        AMQPError(.connectionLost, "The connection to \(endpoint) was lost: \(String(cString: amqp_error_string2(status))).")
+        AMQPError(
+            .connectionLost, "The connection to \(endpoint) was lost: \(String(cString: amqp_error_string2(status))).")
     }
 
     // MARK: Calls
@@ -334,7 +349,8 @@ struct RabbitConnection: ~Copyable {
         func part(from offset: Int) -> amqp_bytes_t {
             let part = bytes[offset..<bytes.count - 1]
             return amqp_bytes_t(
-                len: part.count, bytes: UnsafeMutableRawPointer(mutating: UnsafeRawBufferPointer(rebasing: part).baseAddress))
+                len: part.count,
+                bytes: UnsafeMutableRawPointer(mutating: UnsafeRawBufferPointer(rebasing: part).baseAddress))
         }
         func integer<Value: FixedWidthInteger>(_ offset: Int, _ type: Value.Type) -> Value {
             bytes.loadUnaligned(fromByteOffset: offset, as: type).bigEndian

@@ -17,7 +17,8 @@ extension Link {
     func check(queue: String, channel: UInt16) throws(AMQPError) {
         try openChannel(channel)
         try declaring(channel) { (declare) throws(AMQPError) in
-            try declare(try encoded { () throws(EncodingFailure) in try .declare(AMQPQueue(name: queue), passive: true) })
+            try declare(
+                try encoded { () throws(EncodingFailure) in try .declare(AMQPQueue(name: queue), passive: true) })
         }
         try closeChannel(channel)
     }
@@ -55,7 +56,8 @@ extension AMQPError {
             AMQPError(.accessRefused, message + " Grant the user configure, write and read permissions.")
         case .channelClosed(code: ReplyCode.preconditionFailed, _):
             AMQPError(
-                kind, message + " It exists with other properties: delete it, or declare it as it is.", isPermanent: true)
+                kind, message + " It exists with other properties: delete it, or declare it as it is.",
+                isPermanent: true)
         case .closedByBroker(code: ReplyCode.commandInvalid): AMQPError(kind, message, isPermanent: true)
         default: self
         }

@@ -94,7 +94,9 @@ package struct Admission {
     private var closedQueued = 0
 
     package init(limits: Limits) {
-        precondition(limits.inFlight > 0 && limits.perHost > 0 && limits.scoutsPerHost > 0 && limits.scouts > 0, "a limit of zero starts nothing")
+        precondition(
+            limits.inFlight > 0 && limits.perHost > 0 && limits.scoutsPerHost > 0 && limits.scouts > 0,
+            "a limit of zero starts nothing")
         self.limits = limits
     }
 

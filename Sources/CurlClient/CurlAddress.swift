@@ -21,7 +21,9 @@ public struct CurlAddress: Sendable, Hashable, CustomStringConvertible {
     /// The address alone, in its usual text form.
     public var host: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-        let written = bytes.withUnsafeBytes { inet_ntop(isIPv6 ? AF_INET6 : AF_INET, $0.baseAddress, &text, socklen_t(text.count)) }
+        let written = bytes.withUnsafeBytes {
+            inet_ntop(isIPv6 ? AF_INET6 : AF_INET, $0.baseAddress, &text, socklen_t(text.count))
+        }
         precondition(written != nil, "an address of 4 or 16 bytes always has a text form")
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
@@ -111,12 +113,14 @@ extension CurlAddress {
         case AF_INET:
             self = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { v4 in
                 var raw = v4.pointee.sin_addr
-                return CurlAddress(unchecked: withUnsafeBytes(of: &raw, Array.init), port: UInt16(bigEndian: v4.pointee.sin_port))
+                return CurlAddress(
+                    unchecked: withUnsafeBytes(of: &raw, Array.init), port: UInt16(bigEndian: v4.pointee.sin_port))
             }
         case AF_INET6:
             self = address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { v6 in
                 var raw = v6.pointee.sin6_addr
-                return CurlAddress(unchecked: withUnsafeBytes(of: &raw, Array.init), port: UInt16(bigEndian: v6.pointee.sin6_port))
+                return CurlAddress(
+                    unchecked: withUnsafeBytes(of: &raw, Array.init), port: UInt16(bigEndian: v6.pointee.sin6_port))
             }
         default: return nil
         }

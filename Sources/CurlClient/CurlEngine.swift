@@ -28,7 +28,8 @@ final class CurlEngine {
     private var load = RecentLoad()
     private var keptConnections = minKeptConnections
     private var idleSince: Nanoseconds?
-    private var answers: [(CheckedContinuation<Result<CurlResponse, CurlError>, Never>, Result<CurlResponse, CurlError>)] = []
+    private var answers:
+        [(CheckedContinuation<Result<CurlResponse, CurlError>, Never>, Result<CurlResponse, CurlError>)] = []
 
     init(_ shared: Shared, _ configuration: CurlConfiguration) throws(CurlError) {
         try CurlLibrary.start()
@@ -36,18 +37,25 @@ final class CurlEngine {
         self.configuration = configuration
         idleTimeout = configuration.idleConnectionTimeout.nanosecondsClamped
         easySettings = Easy.Settings(
-            userAgent: configuration.userAgent, maxHeaderBytes: configuration.maxResponseHeaderBytes, guardian: configuration.resolveGuard,
+            userAgent: configuration.userAgent, maxHeaderBytes: configuration.maxResponseHeaderBytes,
+            guardian: configuration.resolveGuard,
             idleConnectionSeconds: max(1, Int(idleTimeout / 1_000_000_000)))
         watcher = try MultiWatcher()
         multi = try Self.makeMulti(watcher, configuration)
-        admission = Admission(limits: .init(inFlight: min(configuration.maxInFlight, configuration.maxConnections), perHost: configuration.maxConnectionsPerHost))
+        admission = Admission(
+            limits: .init(
+                inFlight: min(configuration.maxInFlight, configuration.maxConnections),
+                perHost: configuration.maxConnectionsPerHost))
         try watcher.poller.watch(shared.bellDescriptor, EPOLLIN.rawValue, isWatched: false)
         try multi.keep(connections: keptConnections)
     }
 
-    private static func makeMulti(_ watcher: MultiWatcher, _ configuration: CurlConfiguration) throws(CurlError) -> MultiHandle {
+    private static func makeMulti(_ watcher: MultiWatcher, _ configuration: CurlConfiguration) throws(CurlError)
+        -> MultiHandle
+    {
         let multi = try MultiHandle(watcher: watcher)
-        try multi.configure(maxConnections: configuration.maxConnections, maxConnectionsPerHost: configuration.maxConnectionsPerHost)
+        try multi.configure(
+            maxConnections: configuration.maxConnections, maxConnectionsPerHost: configuration.maxConnectionsPerHost)
         return multi
     }
 
@@ -96,7 +104,12 @@ final class CurlEngine {
         }
         for id in letters.cancels {
             guard let transfer = transfers[id] else { continue }
-            end(transfer, .failure(CurlError(.cancelled, mayHaveBeenSent: transfer.mayHaveBeenSent, "\(transfer.hop.url.origin): the task was cancelled")))
+            end(
+                transfer,
+                .failure(
+                    CurlError(
+                        .cancelled, mayHaveBeenSent: transfer.mayHaveBeenSent,
+                        "\(transfer.hop.url.origin): the task was cancelled")))
         }
         return letters.mustClose
     }
@@ -116,10 +129,13 @@ final class CurlEngine {
     }
 
     private func start(_ transfer: Transfer, _ now: Nanoseconds) throws(CurlError) {
-        let easy = if let pooled = pool.popLast() { pooled } else { try Easy(settings: easySettings, lookedUp: lookedUp) }
+        let easy =
+            if let pooled = pool.popLast() { pooled } else { try Easy(settings: easySettings, lookedUp: lookedUp) }
         do throws(CurlError) {
             let left = transfer.deadline - now
-            try easy.configure(transfer.hop, of: transfer.request, transfer: transfer.id, connectTimeout: min(left, transfer.connectTimeout))
+            try easy.configure(
+                transfer.hop, of: transfer.request, transfer: transfer.id,
+                connectTimeout: min(left, transfer.connectTimeout))
             try multi.add(easy)
         } catch {
             recycle(easy)
@@ -150,7 +166,9 @@ final class CurlEngine {
             return end(transfer, .failure(error))
         }
         do throws(CurlError) {
-            if let next = try RedirectRules.next(after: transfer.hop, status: easy.sink.status, location: easy.sink.location) {
+            if let next = try RedirectRules.next(
+                after: transfer.hop, status: easy.sink.status, location: easy.sink.location)
+            {
                 leave(transfer)
                 transfer.redirected(to: next)
                 admission.arrive(transfer.id, host: next.url.origin, needsLookup: next.url.needsLookup)
@@ -168,7 +186,12 @@ final class CurlEngine {
         let now = monotonicNow()
         while let transfer = deadlines.popDue(now) {
             let seconds = transfer.request.timeout
-            end(transfer, .failure(CurlError(.timeout, mayHaveBeenSent: transfer.mayHaveBeenSent, "\(transfer.hop.url.origin): \(seconds) ran out \(transfer.progress)")))
+            end(
+                transfer,
+                .failure(
+                    CurlError(
+                        .timeout, mayHaveBeenSent: transfer.mayHaveBeenSent,
+                        "\(transfer.hop.url.origin): \(seconds) ran out \(transfer.progress)")))
         }
     }
 
@@ -216,10 +239,13 @@ final class CurlEngine {
     private func tidy() {
         if let failure = watcher.failure { endAll(failure) }
         let now = monotonicNow()
-        let wanted = min(configuration.maxConnections, max(Self.minKeptConnections, load.peak(now, window: idleTimeout)))
+        let wanted = min(
+            configuration.maxConnections, max(Self.minKeptConnections, load.peak(now, window: idleTimeout)))
         if wanted != keptConnections {
             keptConnections = wanted
-            do throws(CurlError) { try multi.keep(connections: wanted) } catch { preconditionFailure("libcurl takes any number here") }
+            do throws(CurlError) { try multi.keep(connections: wanted) } catch {
+                preconditionFailure("libcurl takes any number here")
+            }
         }
         guard transfers.isEmpty else {
             idleSince = nil

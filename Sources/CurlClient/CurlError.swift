@@ -56,7 +56,9 @@ public struct CurlError: Error, Sendable, Hashable, CustomStringConvertible {
     public var isTransient: Bool {
         switch kind {
         case .resolve, .connect, .timeout, .overloaded, .interrupted: true
-        case .tls, .tooLarge, .protocolNotAllowed, .badURL, .badRequest, .addressRefused, .tooManyRedirects, .cancelled, .closed: false
+        case .tls, .tooLarge, .protocolNotAllowed, .badURL, .badRequest, .addressRefused, .tooManyRedirects, .cancelled,
+            .closed:
+            false
         }
     }
 }

@@ -25,8 +25,10 @@ public struct CurlConfiguration: Sendable {
 
     public init(
         maxConnections: Int = 1024, maxConnectionsPerHost: Int = 64, maxInFlight: Int = 1024, maxWaiting: Int = 16_384,
-        maxResponseHeaderBytes: Int = 64 << 10, idleConnectionTimeout: Duration = .seconds(30), userAgent: String = "gaia-fleet",
-        resolveGuard: (@Sendable (CurlAddress) -> Bool)? = nil, onMisuse: @escaping @Sendable (String) -> Void = CurlConfiguration.writeToStandardError
+        maxResponseHeaderBytes: Int = 64 << 10, idleConnectionTimeout: Duration = .seconds(30),
+        userAgent: String = "gaia-fleet",
+        resolveGuard: (@Sendable (CurlAddress) -> Bool)? = nil,
+        onMisuse: @escaping @Sendable (String) -> Void = CurlConfiguration.writeToStandardError
     ) {
         self.maxConnections = maxConnections
         self.maxConnectionsPerHost = maxConnectionsPerHost
@@ -54,11 +56,13 @@ public final class CurlMulti: Sendable {
     private let onMisuse: @Sendable (String) -> Void
 
     public convenience init(
-        maxConnections: Int, maxConnectionsPerHost: Int, maxInFlight: Int, resolveGuard: (@Sendable (CurlAddress) -> Bool)? = nil
+        maxConnections: Int, maxConnectionsPerHost: Int, maxInFlight: Int,
+        resolveGuard: (@Sendable (CurlAddress) -> Bool)? = nil
     ) {
         self.init(
             CurlConfiguration(
-                maxConnections: maxConnections, maxConnectionsPerHost: maxConnectionsPerHost, maxInFlight: maxInFlight, resolveGuard: resolveGuard))
+                maxConnections: maxConnections, maxConnectionsPerHost: maxConnectionsPerHost, maxInFlight: maxInFlight,
+                resolveGuard: resolveGuard))
     }
 
     /// Starts the thread. If the system refuses it, or a descriptor, every `perform` throws what it said.
@@ -66,11 +70,17 @@ public final class CurlMulti: Sendable {
     /// - Precondition: every limit is above zero, and the user agent could be a header value.
     public init(_ configuration: CurlConfiguration = CurlConfiguration()) {
         precondition(
-            min(configuration.maxConnections, configuration.maxConnectionsPerHost, configuration.maxInFlight, configuration.maxWaiting) > 0
-                && configuration.maxResponseHeaderBytes > 0 && configuration.idleConnectionTimeout > .zero, "a limit of zero lets nothing through")
-        precondition(configuration.userAgent.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }, "a user agent has no control characters")
+            min(
+                configuration.maxConnections, configuration.maxConnectionsPerHost, configuration.maxInFlight,
+                configuration.maxWaiting) > 0
+                && configuration.maxResponseHeaderBytes > 0 && configuration.idleConnectionTimeout > .zero,
+            "a limit of zero lets nothing through")
+        precondition(
+            configuration.userAgent.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f },
+            "a user agent has no control characters")
         onMisuse = configuration.onMisuse
-        let (maxOutstanding, isTooMany) = min(configuration.maxInFlight, configuration.maxConnections).addingReportingOverflow(configuration.maxWaiting)
+        let (maxOutstanding, isTooMany) = min(configuration.maxInFlight, configuration.maxConnections)
+            .addingReportingOverflow(configuration.maxWaiting)
         precondition(!isTooMany, "a limit beyond all numbers is none")
         shared = Shared(maxOutstanding: maxOutstanding)
         shared.startThread(configuration)
@@ -87,12 +97,16 @@ public final class CurlMulti: Sendable {
     /// cancelled: the transfer is taken out and its connection closed, so that the server learns of it too.
     public func perform(_ request: CurlRequest) async throws(CurlError) -> CurlResponse {
         let hop = try Hop(request)
-        guard !Task.isCancelled else { throw CurlError(.cancelled, "\(hop.url.origin): the task was cancelled before the request") }
+        guard !Task.isCancelled else {
+            throw CurlError(.cancelled, "\(hop.url.origin): the task was cancelled before the request")
+        }
         let id = shared.nextID()
         let shared = self.shared
         let result: Result<CurlResponse, CurlError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                if let refusal = shared.ask(.init(id: id, request: request, hop: hop, acceptedAt: monotonicNow(), continuation: continuation)) {
+                if let refusal = shared.ask(
+                    .init(id: id, request: request, hop: hop, acceptedAt: monotonicNow(), continuation: continuation))
+                {
                     continuation.resume(returning: .failure(refusal))
                 }
                 // The handler may have run just before there was anything to cancel.
@@ -267,7 +281,10 @@ final class Shared: Sendable {
             inbox.withLock { $0.thread = thread }
         } else {
             start.release()
-            inbox.withLock { $0.state = .failed(CurlError(.interrupted, "no thread could be started: \(String(cString: strerror(code)))")) }
+            inbox.withLock {
+                $0.state = .failed(
+                    CurlError(.interrupted, "no thread could be started: \(String(cString: strerror(code)))"))
+            }
         }
     }
 

@@ -30,7 +30,8 @@ public struct CurlRequest: Sendable {
         method: String = "GET", url: String, headers: [(name: String, value: String)] = [], body: [UInt8]? = nil,
         timeout: Duration = CurlRequest.defaultTimeout, connectTimeout: Duration = CurlRequest.defaultConnectTimeout,
         maxResponseBytes: Int = CurlRequest.defaultMaxResponseBytes, followRedirects: Int = 0,
-        allowedProtocols: CurlProtocols = [.http, .https], acceptEncoding: Bool = true, allowCredentialsInURL: Bool = false,
+        allowedProtocols: CurlProtocols = [.http, .https], acceptEncoding: Bool = true,
+        allowCredentialsInURL: Bool = false,
         tls: CurlTLSOptions = CurlTLSOptions()
     ) {
         self.method = method

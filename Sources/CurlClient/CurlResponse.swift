@@ -19,7 +19,8 @@ public struct CurlResponse: Sendable {
     public var redirects: Int
 
     public init(
-        status: Int, headers: [(String, String)] = [], body: [UInt8] = [], finalURL: String = "", timing: CurlTiming = CurlTiming(),
+        status: Int, headers: [(String, String)] = [], body: [UInt8] = [], finalURL: String = "",
+        timing: CurlTiming = CurlTiming(),
         connectionReused: Bool = false, remoteAddress: String = "", redirects: Int = 0
     ) {
         self.status = status
@@ -69,7 +70,9 @@ public struct CurlResponse: Sendable {
     /// The three forms of RFC 9110, 5.6.7. libcurl's parser takes far more, hence the checks in front of it.
     private static func unixSeconds(httpDate text: String) -> Int64? {
         let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-        guard text.utf8.count <= 40, days.contains(where: text.hasPrefix), text.utf8.contains(UInt8(ascii: ":")) else { return nil }
+        guard text.utf8.count <= 40, days.contains(where: text.hasPrefix), text.utf8.contains(UInt8(ascii: ":")) else {
+            return nil
+        }
         let seconds = curl_getdate(text, nil)
         return seconds < 0 ? nil : Int64(seconds)
     }

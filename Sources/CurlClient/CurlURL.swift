@@ -51,20 +51,34 @@ package struct CurlURL: Sendable, Equatable {
         let scheme = handle.part(CURLUPART_SCHEME) ?? ""
         let used: CurlProtocols = scheme == "https" ? .https : scheme == "http" ? .http : []
         guard !used.isEmpty, rules.protocols.contains(used) else {
-            let known = ["http", "https", "file", "ftp", "ftps", "gopher", "dict", "ldap", "smb", "data", "javascript", "ws", "wss"]
-            throw CurlError(.protocolNotAllowed, "\(what) is of the protocol \(known.contains(scheme) ? scheme : "it names"), which this request does not allow")
+            let known = [
+                "http", "https", "file", "ftp", "ftps", "gopher", "dict", "ldap", "smb", "data", "javascript", "ws",
+                "wss",
+            ]
+            throw CurlError(
+                .protocolNotAllowed,
+                "\(what) is of the protocol \(known.contains(scheme) ? scheme : "it names"), which this request does not allow"
+            )
         }
-        guard let host = handle.part(CURLUPART_HOST), !host.isEmpty else { throw CurlError(.badURL, "\(what) names no host") }
+        guard let host = handle.part(CURLUPART_HOST), !host.isEmpty else {
+            throw CurlError(.badURL, "\(what) names no host")
+        }
         guard rules.credentials || (handle.part(CURLUPART_USER) == nil && handle.part(CURLUPART_PASSWORD) == nil) else {
             throw CurlError(.badURL, "\(what) has credentials in it, which this request does not allow")
         }
-        guard let port = handle.part(CURLUPART_PORT, flags: UInt32(CURLU_DEFAULT_PORT)), let number = UInt16(port), number > 0 else {
+        guard let port = handle.part(CURLUPART_PORT, flags: UInt32(CURLU_DEFAULT_PORT)), let number = UInt16(port),
+            number > 0
+        else {
             throw CurlError(.badURL, "\(what) has a port outside 1 to 65535")
         }
-        guard let normal = handle.part(CURLUPART_URL) else { throw CurlError(.badURL, "\(what) cannot be written back") }
+        guard let normal = handle.part(CURLUPART_URL) else {
+            throw CurlError(.badURL, "\(what) cannot be written back")
+        }
 
         self.text = normal
-        publicText = handle.part(CURLUPART_USER) == nil && handle.part(CURLUPART_PASSWORD) == nil ? normal : try handle.withoutCredentials()
+        publicText =
+            handle.part(CURLUPART_USER) == nil && handle.part(CURLUPART_PASSWORD) == nil
+            ? normal : try handle.withoutCredentials()
         isHTTPS = used == .https
         let lower = host.lowercased()
         origin = "\(scheme)://\(lower):\(number)"

@@ -56,7 +56,8 @@ package struct DeadlineHeap<Element: DeadlineHeld> {
         var index = start
         while true {
             var least = index
-            for child in [2 * index + 1, 2 * index + 2] where child < items.count && items[child].deadline < items[least].deadline {
+            for child in [2 * index + 1, 2 * index + 2]
+            where child < items.count && items[child].deadline < items[least].deadline {
                 least = child
             }
             guard least != index else { return }

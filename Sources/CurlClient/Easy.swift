@@ -6,22 +6,32 @@ struct EasyHandle: ~Copyable {
     let raw: UnsafeMutableRawPointer
 
     init() throws(CurlError) {
-        guard let raw = curl_easy_init() else { throw CurlError(.interrupted, "out of memory making a transfer handle") }
+        guard let raw = curl_easy_init() else {
+            throw CurlError(.interrupted, "out of memory making a transfer handle")
+        }
         self.raw = raw
     }
 
     deinit { curl_easy_cleanup(raw) }
 
-    func set(_ option: CURLoption, _ value: Int) throws(CurlError) { try check(option, ccurl_easy_set_long(raw, option, value)) }
-    func set(_ option: CURLoption, offset value: Int) throws(CurlError) { try check(option, ccurl_easy_set_offset(raw, option, curl_off_t(value))) }
-    func set(_ option: CURLoption, _ value: String?) throws(CurlError) { try check(option, ccurl_easy_set_string(raw, option, value)) }
+    func set(_ option: CURLoption, _ value: Int) throws(CurlError) {
+        try check(option, ccurl_easy_set_long(raw, option, value))
+    }
+    func set(_ option: CURLoption, offset value: Int) throws(CurlError) {
+        try check(option, ccurl_easy_set_offset(raw, option, curl_off_t(value)))
+    }
+    func set(_ option: CURLoption, _ value: String?) throws(CurlError) {
+        try check(option, ccurl_easy_set_string(raw, option, value))
+    }
     func set(_ option: CURLoption, pointer value: UnsafeMutableRawPointer?) throws(CurlError) {
         try check(option, ccurl_easy_set_pointer(raw, option, value))
     }
 
     func check(_ option: CURLoption, _ code: CURLcode) throws(CurlError) {
         guard code == CURLE_OK else {
-            throw CurlError(.interrupted, code: Int(code.rawValue), "libcurl \(CurlLibrary.version) does not take option \(option.rawValue)")
+            throw CurlError(
+                .interrupted, code: Int(code.rawValue),
+                "libcurl \(CurlLibrary.version) does not take option \(option.rawValue)")
         }
     }
 
@@ -90,10 +100,14 @@ final class Easy {
     }
 
     /// Sets every option for one hop. A handle that could not be set up must be cleared before its next use.
-    func configure(_ hop: Hop, of request: CurlRequest, transfer: UInt64, connectTimeout: Nanoseconds) throws(CurlError) {
+    func configure(_ hop: Hop, of request: CurlRequest, transfer: UInt64, connectTimeout: Nanoseconds) throws(CurlError)
+    {
         self.transfer = transfer
         origin = hop.url.origin
-        sink = ResponseSink(limits: .init(bodyBytes: request.maxResponseBytes, headerBytes: settings.maxHeaderBytes, decodes: request.acceptEncoding))
+        sink = ResponseSink(
+            limits: .init(
+                bodyBytes: request.maxResponseBytes, headerBytes: settings.maxHeaderBytes,
+                decodes: request.acceptEncoding))
         let me = Unmanaged.passUnretained(self).toOpaque()
         try handle.set(CURLOPT_PRIVATE, pointer: me)
         try handle.set(CURLOPT_ERRORBUFFER, pointer: errorText)
@@ -187,7 +201,9 @@ final class Easy {
     }
 
     private func append(_ line: String) throws(CurlError) {
-        guard let longer = curl_slist_append(headerList, line) else { throw CurlError(.interrupted, "out of memory adding headers") }
+        guard let longer = curl_slist_append(headerList, line) else {
+            throw CurlError(.interrupted, "out of memory adding headers")
+        }
         headerList = longer
     }
 
@@ -217,7 +233,9 @@ final class Easy {
     }
 
     /// Whether the request may have left this machine.
-    var mayHaveBeenSent: Bool { handle.microseconds(CURLINFO_PRETRANSFER_TIME_T) > .zero || handle.long(CURLINFO_REQUEST_SIZE) > 0 }
+    var mayHaveBeenSent: Bool {
+        handle.microseconds(CURLINFO_PRETRANSFER_TIME_T) > .zero || handle.long(CURLINFO_REQUEST_SIZE) > 0
+    }
 
     func takeBody() -> [UInt8] { sink.takeBody() }
 
@@ -231,12 +249,15 @@ final class Easy {
         if code == CURLE_COULDNT_CONNECT, opened == 0, let socketFailure {
             switch socketFailure {
             case .refused(let address):
-                return CurlError(.addressRefused, "\(origin): the name stands for \(address.host), to which this client may not connect")
+                return CurlError(
+                    .addressRefused,
+                    "\(origin): the name stands for \(address.host), to which this client may not connect")
             case .system(let number):
                 return CurlError(.connect, "\(origin): no socket could be opened: \(String(cString: strerror(number)))")
             }
         }
-        return CurlLibrary.error(code, detail: String(cString: errorText), origin: origin, mayHaveBeenSent: mayHaveBeenSent)
+        return CurlLibrary.error(
+            code, detail: String(cString: errorText), origin: origin, mayHaveBeenSent: mayHaveBeenSent)
     }
 
     /// What the hop was doing, for the message of a timeout.
@@ -244,7 +265,8 @@ final class Easy {
         if sink.status > 0 { return "while the answer came in (\(sink.body.count) bytes of body so far)" }
         if mayHaveBeenSent { return "while waiting for the answer" }
         if handle.microseconds(CURLINFO_CONNECT_TIME_T) > .zero { return "during the TLS handshake" }
-        return handle.microseconds(CURLINFO_NAMELOOKUP_TIME_T) > .zero ? "while connecting" : "while the name was looked up"
+        return handle.microseconds(CURLINFO_NAMELOOKUP_TIME_T) > .zero
+            ? "while connecting" : "while the name was looked up"
     }
 
     // MARK: What libcurl calls
@@ -254,7 +276,9 @@ final class Easy {
 
     fileprivate func give(_ room: UnsafeMutableRawBufferPointer) -> Int {
         let count = min(room.count, upload.count - uploaded)
-        upload.withUnsafeBytes { room.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[uploaded..<(uploaded + count)])) }
+        upload.withUnsafeBytes {
+            room.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[uploaded..<(uploaded + count)]))
+        }
         uploaded += count
         return count
     }
@@ -272,7 +296,8 @@ final class Easy {
             }
         }
         // libcurl's own socket would be handed down to every child process.
-        let descriptor = socket(target.pointee.family, target.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue), target.pointee.protocol)
+        let descriptor = socket(
+            target.pointee.family, target.pointee.socktype | Int32(SOCK_CLOEXEC.rawValue), target.pointee.protocol)
         if descriptor < 0 { socketFailure = .system(errno: errno) } else { opened += 1 }
         return descriptor
     }
@@ -287,31 +312,42 @@ final class LookedUp {
 
 private func easy(_ user: UnsafeMutableRawPointer) -> Easy { Unmanaged<Easy>.fromOpaque(user).takeUnretainedValue() }
 
-private func easyWrite(_ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?) -> Int {
+private func easyWrite(
+    _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?
+) -> Int {
     guard let user else { return 0 }
     return easy(user).take(body: UnsafeRawBufferPointer(start: data, count: size * count)) ? size * count : 0
 }
 
-private func easyHeader(_ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?) -> Int {
+private func easyHeader(
+    _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?
+) -> Int {
     guard let user else { return 0 }
     return easy(user).take(header: UnsafeRawBufferPointer(start: data, count: size * count)) ? size * count : 0
 }
 
-private func easyRead(_ room: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?) -> Int {
+private func easyRead(_ room: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?)
+    -> Int
+{
     guard let user else { return Int(CURL_READFUNC_ABORT) }
     return easy(user).give(UnsafeMutableRawBufferPointer(start: room, count: size * count))
 }
 
-private func easyRefusesRewind(_ user: UnsafeMutableRawPointer?, _ offset: curl_off_t, _ origin: Int32) -> Int32 { CURL_SEEKFUNC_FAIL }
+private func easyRefusesRewind(_ user: UnsafeMutableRawPointer?, _ offset: curl_off_t, _ origin: Int32) -> Int32 {
+    CURL_SEEKFUNC_FAIL
+}
 
-private func easyOpenSocket(_ user: UnsafeMutableRawPointer?, _ purpose: curlsocktype, _ target: UnsafeMutablePointer<curl_sockaddr>?) -> curl_socket_t {
+private func easyOpenSocket(
+    _ user: UnsafeMutableRawPointer?, _ purpose: curlsocktype, _ target: UnsafeMutablePointer<curl_sockaddr>?
+) -> curl_socket_t {
     guard let user, let target else { return CURL_SOCKET_BAD }
     return easy(user).openSocket(target)
 }
 
 /// Just before the request is sent. On a pooled connection no socket was opened, and nothing needed looking up.
 private func easyHasConnection(
-    _ user: UnsafeMutableRawPointer?, _ address: UnsafeMutablePointer<CChar>?, _ localAddress: UnsafeMutablePointer<CChar>?, _ port: Int32, _ localPort: Int32
+    _ user: UnsafeMutableRawPointer?, _ address: UnsafeMutablePointer<CChar>?,
+    _ localAddress: UnsafeMutablePointer<CChar>?, _ port: Int32, _ localPort: Int32
 ) -> Int32 {
     if let user { easy(user).noteLookup() }
     return CURL_PREREQFUNC_OK

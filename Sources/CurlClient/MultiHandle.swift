@@ -9,7 +9,9 @@ struct MultiHandle: ~Copyable {
 
     /// - Parameter watcher: told of sockets and of the time of libcurl's next duty.
     init(watcher: MultiWatcher) throws(CurlError) {
-        guard let raw = curl_multi_init() else { throw CurlError(.interrupted, "out of memory making the multi handle") }
+        guard let raw = curl_multi_init() else {
+            throw CurlError(.interrupted, "out of memory making the multi handle")
+        }
         self.raw = raw
         self.watcher = watcher
     }
@@ -27,7 +29,9 @@ struct MultiHandle: ~Copyable {
     deinit { curl_multi_cleanup(raw) }
 
     /// How many connections libcurl keeps after use.
-    func keep(connections: Int) throws(CurlError) { try check(ccurl_multi_set_long(raw, CURLMOPT_MAXCONNECTS, connections)) }
+    func keep(connections: Int) throws(CurlError) {
+        try check(ccurl_multi_set_long(raw, CURLMOPT_MAXCONNECTS, connections))
+    }
 
     func add(_ easy: Easy) throws(CurlError) { try check(curl_multi_add_handle(raw, easy.handle.raw)) }
 
@@ -64,11 +68,15 @@ struct MultiHandle: ~Copyable {
         var running: Int32 = 0
         let code = curl_multi_socket_action(raw, socket, action, &running)
         // A transfer's own failure comes as its result. What is left is lack of memory, and bugs.
-        if code != CURLM_OK { watcher.fail(CurlError(.interrupted, code: Int(code.rawValue), String(cString: curl_multi_strerror(code)))) }
+        if code != CURLM_OK {
+            watcher.fail(CurlError(.interrupted, code: Int(code.rawValue), String(cString: curl_multi_strerror(code))))
+        }
     }
 
     private func check(_ code: CURLMcode) throws(CurlError) {
-        guard code == CURLM_OK else { throw CurlError(.interrupted, code: Int(code.rawValue), String(cString: curl_multi_strerror(code))) }
+        guard code == CURLM_OK else {
+            throw CurlError(.interrupted, code: Int(code.rawValue), String(cString: curl_multi_strerror(code)))
+        }
     }
 }
 
@@ -116,16 +124,21 @@ final class MultiWatcher {
     func timerTaken() { timerDue = nil }
 }
 
-private func watcher(_ user: UnsafeMutableRawPointer) -> MultiWatcher { Unmanaged<MultiWatcher>.fromOpaque(user).takeUnretainedValue() }
+private func watcher(_ user: UnsafeMutableRawPointer) -> MultiWatcher {
+    Unmanaged<MultiWatcher>.fromOpaque(user).takeUnretainedValue()
+}
 
 private func multiSocket(
-    _ easy: UnsafeMutableRawPointer?, _ socket: curl_socket_t, _ what: Int32, _ user: UnsafeMutableRawPointer?, _ mark: UnsafeMutableRawPointer?
+    _ easy: UnsafeMutableRawPointer?, _ socket: curl_socket_t, _ what: Int32, _ user: UnsafeMutableRawPointer?,
+    _ mark: UnsafeMutableRawPointer?
 ) -> Int32 {
     if let user { watcher(user).socketChanged(socket, what) }
     return 0
 }
 
-private func multiTimer(_ multi: UnsafeMutableRawPointer?, _ milliseconds: Int, _ user: UnsafeMutableRawPointer?) -> Int32 {
+private func multiTimer(_ multi: UnsafeMutableRawPointer?, _ milliseconds: Int, _ user: UnsafeMutableRawPointer?)
+    -> Int32
+{
     if let user { watcher(user).timerChanged(milliseconds) }
     return 0
 }

@@ -53,8 +53,12 @@ struct Hop: Sendable {
         guard request.method != "HEAD" || request.body?.isEmpty ?? true else {
             throw CurlError(.badRequest, "HEAD has no body")
         }
-        guard request.timeout > .zero, request.connectTimeout > .zero else { throw CurlError(.badRequest, "timeouts must be above zero") }
-        guard request.maxResponseBytes >= 0, request.followRedirects >= 0 else { throw CurlError(.badRequest, "limits must not be negative") }
+        guard request.timeout > .zero, request.connectTimeout > .zero else {
+            throw CurlError(.badRequest, "timeouts must be above zero")
+        }
+        guard request.maxResponseBytes >= 0, request.followRedirects >= 0 else {
+            throw CurlError(.badRequest, "limits must not be negative")
+        }
         rules = CurlURL.Rules(protocols: request.allowedProtocols, credentials: request.allowCredentialsInURL)
         url = try CurlURL(request.url, rules: rules)
         method = request.method

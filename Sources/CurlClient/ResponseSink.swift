@@ -88,7 +88,8 @@ package struct ResponseSink {
         isInBody = true
         if let contentLength, contentCodings == 0, status != 204, status != 304 {
             guard contentLength <= limits.bodyBytes else {
-                return refuse(.tooLarge, "the answer announces \(contentLength) bytes of body; \(limits.bodyBytes) are allowed")
+                return refuse(
+                    .tooLarge, "the answer announces \(contentLength) bytes of body; \(limits.bodyBytes) are allowed")
             }
             body.reserveCapacity(min(contentLength, Self.maxReserve))
         }
@@ -101,12 +102,15 @@ package struct ResponseSink {
         } else if equalIgnoringCase(name, "Content-Encoding"), limits.decodes {
             for coding in codings(value) where !equalIgnoringCase(coding, "identity") {
                 contentCodings += 1
-                guard contentCodings == 1, ["gzip", "x-gzip", "deflate"].contains(where: { equalIgnoringCase($0, coding) }) else {
+                guard contentCodings == 1,
+                    ["gzip", "x-gzip", "deflate"].contains(where: { equalIgnoringCase($0, coding) })
+                else {
                     return refuse(.interrupted, "the answer is in a content coding that was not offered, or in several")
                 }
             }
         } else if equalIgnoringCase(name, "Transfer-Encoding") {
-            for coding in codings(value) where !equalIgnoringCase(coding, "chunked") && !equalIgnoringCase(coding, "identity") {
+            for coding in codings(value)
+            where !equalIgnoringCase(coding, "chunked") && !equalIgnoringCase(coding, "identity") {
                 return refuse(.interrupted, "the answer is in a transfer coding that was not offered")
             }
         }

@@ -68,7 +68,8 @@ final class Transfer: DeadlineHeld {
         let host = easy.handle.string(CURLINFO_PRIMARY_IP) ?? ""
         let port = easy.handle.long(CURLINFO_PRIMARY_PORT)
         return CurlResponse(
-            status: easy.sink.status, headers: easy.sink.headers, body: easy.takeBody(), finalURL: hop.url.publicText, timing: timing,
+            status: easy.sink.status, headers: easy.sink.headers, body: easy.takeBody(), finalURL: hop.url.publicText,
+            timing: timing,
             connectionReused: easy.handle.long(CURLINFO_NUM_CONNECTS) == 0,
             remoteAddress: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)", redirects: hop.redirects)
     }

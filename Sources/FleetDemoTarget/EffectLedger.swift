@@ -10,20 +10,31 @@ public struct DemoCounts: Codable, Sendable, Equatable {
     public var raw: Int
     /// `raw - effects`: requests that found their effect applied already.
     public var repeats: Int
-    public var failures_500: Int
-    public var throttled_429: Int
+    public var failures500: Int
+    public var throttled429: Int
     /// How often each key got as far as its effect, for keys that did; on request only.
     public var keys: [String: Int]?
 
+    private enum CodingKeys: String, CodingKey {
+        case requests
+        case effects
+        case raw
+        case repeats
+        case keys
+        case failures500 = "failures_500"
+        case throttled429 = "throttled_429"
+    }
+
     public init(
-        requests: Int = 0, effects: Int = 0, raw: Int = 0, repeats: Int = 0, failures_500: Int = 0, throttled_429: Int = 0, keys: [String: Int]? = nil
+        requests: Int = 0, effects: Int = 0, raw: Int = 0, repeats: Int = 0, failures500: Int = 0,
+        throttled429: Int = 0, keys: [String: Int]? = nil
     ) {
         self.requests = requests
         self.effects = effects
         self.raw = raw
         self.repeats = repeats
-        self.failures_500 = failures_500
-        self.throttled_429 = throttled_429
+        self.failures500 = failures500
+        self.throttled429 = throttled429
         self.keys = keys
     }
 }
@@ -81,14 +92,14 @@ final class EffectLedger: Sendable {
         }
         guard let number else { return .full(keys: behaviour.maxKeys) }
         let attempt = decide(key, number)
-        if case .throttled = attempt.fate { state.withLock { $0.counts.throttled_429 += 1 } }
+        if case .throttled = attempt.fate { state.withLock { $0.counts.throttled429 += 1 } }
         return .attempt(attempt)
     }
 
     func end(_ key: String, _ attempt: Attempt) -> End {
         state.withLock { state in
             guard attempt.fate == .succeeds || attempt.fate == .failsAfterEffect else {
-                state.counts.failures_500 += 1
+                state.counts.failures500 += 1
                 return .failed
             }
             state.entries[key, default: Entry()].raw += 1
@@ -96,7 +107,7 @@ final class EffectLedger: Sendable {
             state.counts.raw += 1
             if isRepeat { state.counts.repeats += 1 } else { state.counts.effects += 1 }
             guard attempt.fate == .succeeds else {
-                state.counts.failures_500 += 1
+                state.counts.failures500 += 1
                 return .failed
             }
             return .applied(isRepeat: isRepeat)

@@ -64,7 +64,8 @@ public struct DemoTarget: Sendable {
     public init(host: String = "127.0.0.1", port: Int = 0, seed: UInt64, behaviour: Behaviour = Behaviour()) {
         let shares = [behaviour.failures, behaviour.throttled, behaviour.failuresAfterEffect]
         precondition(shares.allSatisfy { $0 >= 0 } && shares.reduce(0, +) <= 1, "shares are of 1")
-        precondition(behaviour.latencyMilliseconds.lowerBound >= 0 && behaviour.maxKeys > 0, "latency and bound are above zero")
+        precondition(
+            behaviour.latencyMilliseconds.lowerBound >= 0 && behaviour.maxKeys > 0, "latency and bound are above zero")
         self.host = host
         self.port = port
         ledger = EffectLedger(seed: seed, behaviour: behaviour)
@@ -82,7 +83,8 @@ public struct DemoTarget: Sendable {
         var logger = Logger(label: "gaia.demo-target")
         logger.logLevel = .critical
         let application = Application(
-            router: makeRouter(), configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: Self.backlog),
+            router: makeRouter(),
+            configuration: ApplicationConfiguration(address: .hostname(host, port: port), backlog: Self.backlog),
             onServerRunning: { channel in
                 // A server that listens on an address always has its port; 0 would say it does not.
                 onReady(channel.localAddress?.port ?? 0)
@@ -106,11 +108,15 @@ public struct DemoTarget: Sendable {
 
     private static func answer(_ key: String?, _ ledger: EffectLedger) async throws -> Response {
         guard let key, !key.isEmpty, key.utf8.count <= maxKeyBytes else {
-            return text(.badRequest, "the header Idempotency-Key of 1 to \(maxKeyBytes) bytes says which effect is meant\n")
+            return text(
+                .badRequest, "the header Idempotency-Key of 1 to \(maxKeyBytes) bytes says which effect is meant\n")
         }
         let attempt: Attempt
         switch ledger.begin(key) {
-        case .full(let keys): return text(.init(code: 507, reasonPhrase: "Insufficient Storage"), "\(keys) keys are remembered, and no more are taken; start the target anew\n")
+        case .full(let keys):
+            return text(
+                .init(code: 507, reasonPhrase: "Insufficient Storage"),
+                "\(keys) keys are remembered, and no more are taken; start the target anew\n")
         case .attempt(let begun): attempt = begun
         }
         if case .throttled(let seconds) = attempt.fate {
@@ -126,7 +132,9 @@ public struct DemoTarget: Sendable {
     }
 
     private static func text(_ status: HTTPResponse.Status, _ text: String) -> Response {
-        Response(status: status, headers: [.contentType: "text/plain; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(string: text)))
+        Response(
+            status: status, headers: [.contentType: "text/plain; charset=utf-8"],
+            body: .init(byteBuffer: ByteBuffer(string: text)))
     }
 }
 

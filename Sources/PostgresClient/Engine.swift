@@ -3,138 +3,137 @@ import Synchronization
 
 /// Connections of one owner and the thread that serves them, as seen from outside: messages go in, answers come out.
 final class Engine: Sendable {
-  enum Message: Sendable {
-    /// Begin to connect.
-    case start
-    case submit(WorkUnit, on: Lease?)
-    case release(Lease)
-    case cancel(WorkUnit)
-    case attempted(number: UInt64, ConnectAttempt.Outcome)
-    case cancelEnded(connection: UInt64)
-    case close
-    /// Like close, without waiting for what runs.
-    case cut
-  }
-
-  /// What the owner wants to hear; called on the IO thread.
-  struct Hooks: Sendable {
-    var onUp: (@Sendable () -> Void)?
-    var onDown: (@Sendable (PostgresError) -> Void)?
-    var onNotification: (@Sendable (_ channel: String, _ payload: String) -> Void)?
-  }
-
-  struct Plan: Sendable {
-    var size: Int
-    /// Without, the engine ends when its connection does.
-    var reconnects = true
-    /// Run on each connection before it is given to anybody.
-    var greeting: [String] = []
-    /// Ask for a sign of life after so long a silence.
-    var probeInterval: Duration?
-    var hooks = Hooks()
-  }
-
-  struct Counts: Sendable {
-    var connected = 0
-    var busy = 0
-    var waiting = 0
-  }
-
-  let configuration: PostgresConfiguration
-  let plan: Plan
-  let logger: Logger
-  let inbox = Inbox<Message>()
-  /// How the engine ended: nil if it was closed.
-  let end = OneShot<PostgresError?>()
-  let counts = Mutex(Counts())
-  private let threadStarted = Mutex(false)
-
-  init(configuration: PostgresConfiguration, plan: Plan, logger: Logger) {
-    self.configuration = configuration
-    self.plan = plan
-    self.logger = logger
-  }
-
-  func post(_ message: Message) {
-    ensureThread()
-    if !inbox.post(message) { Self.refuse(message) }
-  }
-
-  func close() async {
-    post(.close)
-    _ = await end.waitUncancelled()
-  }
-
-  /// For an owner that goes away without closing.
-  func closeWithoutWaiting() {
-    if threadStarted.withLock({ $0 }) { _ = inbox.post(.close) }
-  }
-
-  /// Runs a unit and waits for its answer; a cancelled task has it cancelled on the server too.
-  func run(
-    _ content: WorkUnit.Content, on lease: Lease? = nil, setting: WorkUnit.Setting = .alone, begin: String? = nil,
-    cancellable: Bool = true
-  ) async -> WorkUnit.Answer {
-    let ticket = Ticket()
-    return await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        let unit = WorkUnit(content, setting: setting, begin: begin) { continuation.resume(returning: $0) }
-        if cancellable, ticket.register(unit) { return unit.fail(.cancelled) }
-        post(.submit(unit, on: lease))
-      }
-    } onCancel: {
-      if let unit = ticket.cancel() {
-        unit.markCancelled()
-        post(.cancel(unit))
-      }
-    }
-  }
-
-  static func refuse(_ message: Message) {
-    if case .submit(let unit, _) = message { unit.fail(.poolClosed) }
-  }
-
-  private func ensureThread() {
-    let mustStart = threadStarted.withLock { started in
-      defer { started = true }
-      return !started
-    }
-    guard mustStart else { return }
-    let started = startThread(named: "pg-io") { [self] in
-      let loop = EngineLoop(self)
-      loop.run()
-    }
-    if !started {
-      for message in inbox.close() { Self.refuse(message) }
-      end.set(PostgresError(kind: .unavailable, message: "no thread could be started"))
-    }
-  }
-
-  /// Where a task's cancellation meets its unit, whichever comes first.
-  private final class Ticket: Sendable {
-    private enum State {
-      case empty
-      case holds(WorkUnit)
-      case cancelled
-    }
-    private let state = Mutex(State.empty)
-
-    /// - Returns: whether cancellation came first.
-    func register(_ unit: WorkUnit) -> Bool {
-      state.withLock { state in
-        if case .cancelled = state { return true }
-        state = .holds(unit)
-        return false
-      }
+    enum Message: Sendable {
+        /// Begin to connect.
+        case start
+        case submit(WorkUnit, on: Lease?)
+        case release(Lease)
+        case cancel(WorkUnit)
+        case attempted(number: UInt64, ConnectAttempt.Outcome)
+        case cancelEnded(connection: UInt64)
+        case close
+        /// Like close, without waiting for what runs.
+        case cut
     }
 
-    func cancel() -> WorkUnit? {
-      state.withLock { state in
-        defer { state = .cancelled }
-        if case .holds(let unit) = state { return unit }
-        return nil
-      }
+    /// What the owner wants to hear; called on the IO thread.
+    struct Hooks: Sendable {
+        var onUp: (@Sendable () -> Void)?
+        var onDown: (@Sendable (PostgresError) -> Void)?
+        var onNotification: (@Sendable (_ channel: String, _ payload: String) -> Void)?
     }
-  }
+
+    struct Plan: Sendable {
+        var size: Int
+        /// Without, the engine ends when its connection does.
+        var reconnects = true
+        /// Run on each connection before it is given to anybody.
+        var greeting: [String] = []
+        /// Ask for a sign of life after so long a silence.
+        var probeInterval: Duration?
+        var hooks = Hooks()
+    }
+
+    struct Counts: Sendable {
+        var connected = 0
+        var busy = 0
+        var waiting = 0
+    }
+
+    let configuration: PostgresConfiguration
+    let plan: Plan
+    let logger: Logger
+    let inbox = Inbox<Message>()
+    /// How the engine ended: nil if it was closed.
+    let end = OneShot<PostgresError?>()
+    let counts = Mutex(Counts())
+    private let threadStarted = Mutex(false)
+
+    init(configuration: PostgresConfiguration, plan: Plan, logger: Logger) {
+        self.configuration = configuration
+        self.plan = plan
+        self.logger = logger
+    }
+
+    func post(_ message: Message) {
+        ensureThread()
+        if !inbox.post(message) { Self.refuse(message) }
+    }
+
+    func close() async {
+        post(.close)
+        _ = await end.waitUncancelled()
+    }
+
+    /// For an owner that goes away without closing.
+    func closeWithoutWaiting() {
+        if threadStarted.withLock({ $0 }) { _ = inbox.post(.close) }
+    }
+
+    /// Runs a unit and waits for its answer; a cancelled task has it cancelled on the server too.
+    func run(
+        _ content: WorkUnit.Content, on lease: Lease? = nil, setting: WorkUnit.Setting = .alone, begin: String? = nil,
+        cancellable: Bool = true
+    ) async -> WorkUnit.Answer {
+        let ticket = Ticket()
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let unit = WorkUnit(content, setting: setting, begin: begin) { continuation.resume(returning: $0) }
+                if cancellable, ticket.register(unit) { return unit.fail(.cancelled) }
+                post(.submit(unit, on: lease))
+            }
+        } onCancel: {
+            if let unit = ticket.cancel() {
+                unit.markCancelled()
+                post(.cancel(unit))
+            }
+        }
+    }
+
+    static func refuse(_ message: Message) {
+        if case .submit(let unit, _) = message { unit.fail(.poolClosed) }
+    }
+
+    private func ensureThread() {
+        let mustStart = threadStarted.withLock { started in
+            defer { started = true }
+            return !started
+        }
+        guard mustStart else { return }
+        let started = startThread(named: "pg-io") { [self] in
+            let loop = EngineLoop(self)
+            loop.run()
+        }
+        if !started {
+            for message in inbox.close() { Self.refuse(message) }
+            end.set(PostgresError(kind: .unavailable, message: "no thread could be started"))
+        }
+    }
+
+    /// Where a task's cancellation meets its unit, whichever comes first.
+    private final class Ticket: Sendable {
+        private enum State {
+            case empty
+            case holds(WorkUnit)
+            case cancelled
+        }
+        private let state = Mutex(State.empty)
+
+        /// - Returns: whether cancellation came first.
+        func register(_ unit: WorkUnit) -> Bool {
+            state.withLock { state in
+                if case .cancelled = state { return true }
+                state = .holds(unit)
+                return false
+            }
+        }
+
+        func cancel() -> WorkUnit? {
+            state.withLock { state in
+                defer { state = .cancelled }
+                if case .holds(let unit) = state { return unit }
+                return nil
+            }
+        }
+    }
 }
-

@@ -29,6 +29,6 @@ import CPostgres
 /// network) is given up when a unit has been without any answer for the statement timeout and
 /// ``PostgresConfiguration/answerMargin``.
 public enum PostgresClient {
-  /// Version of the libpq this program runs with, as 150020 for 15.20.
-  public static var libraryVersion: Int { Int(PQlibVersion()) }
+    /// Version of the libpq this program runs with, as 150020 for 15.20.
+    public static var libraryVersion: Int { Int(PQlibVersion()) }
 }

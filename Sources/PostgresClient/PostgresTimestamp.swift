@@ -2,72 +2,72 @@
 ///
 /// PostgreSQL's `infinity` and `-infinity` are the extremes of the number.
 public struct PostgresTimestamp: Sendable, Hashable, Comparable, CustomStringConvertible {
-  /// Microseconds since 1970-01-01T00:00:00Z; negative before.
-  public var microsecondsSinceUnixEpoch: Int64
+    /// Microseconds since 1970-01-01T00:00:00Z; negative before.
+    public var microsecondsSinceUnixEpoch: Int64
 
-  public init(microsecondsSinceUnixEpoch: Int64) { self.microsecondsSinceUnixEpoch = microsecondsSinceUnixEpoch }
+    public init(microsecondsSinceUnixEpoch: Int64) { self.microsecondsSinceUnixEpoch = microsecondsSinceUnixEpoch }
 
-  public static func < (left: Self, right: Self) -> Bool {
-    left.microsecondsSinceUnixEpoch < right.microsecondsSinceUnixEpoch
-  }
-
-  public static let distantFuture = PostgresTimestamp(microsecondsSinceUnixEpoch: .max)
-  public static let distantPast = PostgresTimestamp(microsecondsSinceUnixEpoch: .min)
-
-  /// The wire counts from 2000-01-01.
-  private static let wireEpochMicroseconds: Int64 = 946_684_800_000_000
-
-  var wireValue: Int64 {
-    if self == .distantFuture || self == .distantPast { return microsecondsSinceUnixEpoch }
-    let (value, overflow) = microsecondsSinceUnixEpoch.subtractingReportingOverflow(Self.wireEpochMicroseconds)
-    return overflow ? .min : value
-  }
-
-  init(wireValue: Int64) {
-    if wireValue == .max || wireValue == .min {
-      microsecondsSinceUnixEpoch = wireValue
-    } else {
-      let (value, overflow) = wireValue.addingReportingOverflow(Self.wireEpochMicroseconds)
-      microsecondsSinceUnixEpoch = overflow ? .max : value
+    public static func < (left: Self, right: Self) -> Bool {
+        left.microsecondsSinceUnixEpoch < right.microsecondsSinceUnixEpoch
     }
-  }
 
-  /// `2024-02-29T12:34:56.000789Z`, always six decimals and UTC, so that texts sort as the moments do.
-  public var iso8601: String {
-    if self == .distantFuture { return "infinity" }
-    if self == .distantPast { return "-infinity" }
-    let microsecondsPerDay: Int64 = 86_400_000_000
-    var days = microsecondsSinceUnixEpoch / microsecondsPerDay
-    var rest = microsecondsSinceUnixEpoch % microsecondsPerDay
-    if rest < 0 {
-      rest += microsecondsPerDay
-      days -= 1
+    public static let distantFuture = PostgresTimestamp(microsecondsSinceUnixEpoch: .max)
+    public static let distantPast = PostgresTimestamp(microsecondsSinceUnixEpoch: .min)
+
+    /// The wire counts from 2000-01-01.
+    private static let wireEpochMicroseconds: Int64 = 946_684_800_000_000
+
+    var wireValue: Int64 {
+        if self == .distantFuture || self == .distantPast { return microsecondsSinceUnixEpoch }
+        let (value, overflow) = microsecondsSinceUnixEpoch.subtractingReportingOverflow(Self.wireEpochMicroseconds)
+        return overflow ? .min : value
     }
-    let (year, month, day) = Self.civil(daysSinceUnixEpoch: days)
-    let seconds = rest / 1_000_000
-    return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2))"
-      + ":\(pad(seconds % 60, 2)).\(pad(rest % 1_000_000, 6))Z"
-  }
 
-  public var description: String { iso8601 }
+    init(wireValue: Int64) {
+        if wireValue == .max || wireValue == .min {
+            microsecondsSinceUnixEpoch = wireValue
+        } else {
+            let (value, overflow) = wireValue.addingReportingOverflow(Self.wireEpochMicroseconds)
+            microsecondsSinceUnixEpoch = overflow ? .max : value
+        }
+    }
 
-  /// Howard Hinnant's `civil_from_days`: the proleptic Gregorian calendar, counted in 400-year eras from a March.
-  private static func civil(daysSinceUnixEpoch: Int64) -> (year: Int64, month: Int64, day: Int64) {
-    let shifted = daysSinceUnixEpoch + 719_468
-    let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-    let dayOfEra = shifted - era * 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let monthFromMarch = (5 * dayOfYear + 2) / 153
-    let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-    return (
-      yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
-    )
-  }
+    /// `2024-02-29T12:34:56.000789Z`, always six decimals and UTC, so that texts sort as the moments do.
+    public var iso8601: String {
+        if self == .distantFuture { return "infinity" }
+        if self == .distantPast { return "-infinity" }
+        let microsecondsPerDay: Int64 = 86_400_000_000
+        var days = microsecondsSinceUnixEpoch / microsecondsPerDay
+        var rest = microsecondsSinceUnixEpoch % microsecondsPerDay
+        if rest < 0 {
+            rest += microsecondsPerDay
+            days -= 1
+        }
+        let (year, month, day) = Self.civil(daysSinceUnixEpoch: days)
+        let seconds = rest / 1_000_000
+        return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2))"
+            + ":\(pad(seconds % 60, 2)).\(pad(rest % 1_000_000, 6))Z"
+    }
 
-  private func pad(_ value: Int64, _ width: Int) -> String {
-    let digits = String(value.magnitude)
-    let zeros = String(repeating: "0", count: max(0, width - digits.utf8.count))
-    return (value < 0 ? "-" : "") + zeros + digits
-  }
+    public var description: String { iso8601 }
+
+    /// Howard Hinnant's `civil_from_days`: the proleptic Gregorian calendar, counted in 400-year eras from a March.
+    private static func civil(daysSinceUnixEpoch: Int64) -> (year: Int64, month: Int64, day: Int64) {
+        let shifted = daysSinceUnixEpoch + 719_468
+        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let monthFromMarch = (5 * dayOfYear + 2) / 153
+        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
+        return (
+            yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
+        )
+    }
+
+    private func pad(_ value: Int64, _ width: Int) -> String {
+        let digits = String(value.magnitude)
+        let zeros = String(repeating: "0", count: max(0, width - digits.utf8.count))
+        return (value < 0 ? "-" : "") + zeros + digits
+    }
 }

@@ -28,6 +28,8 @@ struct BenchCommand: AsyncParsableCommand {
         var workers = 2
         @Option(name: .long, help: "How many jobs a worker runs at once.")
         var slots = 1_000
+        @Flag(name: .long, help: "Run the broker with its management plugin, whose statistics cost it time.")
+        var management = false
         @Flag(name: .long, help: "Print JSON.")
         var json = false
 
@@ -39,7 +41,7 @@ struct BenchCommand: AsyncParsableCommand {
             try await report {
                 let directory = "\(Stack.defaultDirectory())-bench-\(ProcessInfo.processInfo.processIdentifier)"
                 Progress.shared.show("starting RabbitMQ and PostgreSQL …")
-                let stack = try await Stack.up(directory: directory)
+                let stack = try await Stack.up(Stack.Options(directory: directory, management: management))
                 do {
                     let figures = try await measure(stack)
                     try await stack.down(remove: true)

@@ -157,7 +157,7 @@ struct DemoRun: Sendable {
         Terminal.print(
             """
 
-            On the way: \(effects.requests) requests reached the target, which answered \(effects.failures_500) times 500 and \(effects.throttled_429) times 429
+            On the way: \(effects.requests) requests reached the target, which answered \(effects.failures500) times 500 and \(effects.throttled429) times 429
             and saw \(effects.repeats) keys again whose effect it had applied; \(retries) attempts were made beyond the first;
             \(results.repeats) results came more than once, under the same id.
             """)

@@ -70,7 +70,8 @@ struct WorkerCommand: AsyncParsableCommand {
                 }
                 definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
             }
-            let worker = Worker(try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger)
+            let worker = Worker(
+                try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger)
             try await serve([worker], logger: loaded.logger)
             await api.close()
         }

@@ -4,7 +4,9 @@ import Testing
 @Suite struct AMQPURLTests {
     @Test func `a full URL is read`() throws {
         let it = try AMQPConfiguration(
-            url: "amqps://us%40er:p%2Fss:w@one:1234,[::1]:99,three/v%2Fh?heartbeat=7&cacertfile=/ca.pem&connection_timeout=1500&name=x")
+            url:
+                "amqps://us%40er:p%2Fss:w@one:1234,[::1]:99,three/v%2Fh?heartbeat=7&cacertfile=/ca.pem&connection_timeout=1500&name=x"
+        )
         #expect(it.user == "us@er")
         #expect(it.password == "p/ss:w")
         #expect(it.virtualHost == "v/h")
@@ -30,7 +32,8 @@ import Testing
 
     @Test(arguments: [
         ("http://u:s3cret@h", "scheme"), ("amqp:u:s3cret@h", "begin"), ("amqp://u:s3cret@h:70000", "port"),
-        ("amqp://u:s3cret@", "host name"), ("amqp://u:s3cret%4@h", "password"), ("amqp://u:s3cret@h?heartbeat=x", "heartbeat"),
+        ("amqp://u:s3cret@", "host name"), ("amqp://u:s3cret%4@h", "password"),
+        ("amqp://u:s3cret@h?heartbeat=x", "heartbeat"),
         ("amqp://u:s3cret@h?colour=red", "colour"), ("amqp://u:s3cret@h?verify=maybe", "verify"),
         ("amqp://u:s3cret@[::1", "bracket"), ("amqps://u:s3cret@h?certfile=/c", "keyfile"),
     ])

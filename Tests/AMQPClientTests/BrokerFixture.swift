@@ -107,7 +107,8 @@ func withPublisher<Result>(
     _ body: (AMQPPublisher) async throws -> Result
 ) async throws -> Result {
     let publisher = AMQPPublisher(
-        configuration: configuration, topology: topology, maxUnconfirmed: maxUnconfirmed, publishTimeout: publishTimeout,
+        configuration: configuration, topology: topology, maxUnconfirmed: maxUnconfirmed,
+        publishTimeout: publishTimeout,
         logger: testLogger, onEvent: events.record)
     async let running: Void = publisher.run()
     do {

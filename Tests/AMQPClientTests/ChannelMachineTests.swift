@@ -13,7 +13,9 @@ import Testing
         body.withUnsafeBytes { machine.receive(.body($0), maxBodyBytes: limit) }
     }
 
-    private func header(_ bytes: UInt64) -> ContentHeader { ContentHeader(bodyBytes: bytes, properties: AMQPProperties()) }
+    private func header(_ bytes: UInt64) -> ContentHeader {
+        ContentHeader(bodyBytes: bytes, properties: AMQPProperties())
+    }
 
     @Test func `a body is put together from all its frames`() {
         var machine = ChannelMachine.idle
@@ -30,7 +32,8 @@ import Testing
         var machine = ChannelMachine.idle
         _ = receive(&machine, .content(start))
         #expect(
-            receive(&machine, .header(header(0))) == .content(AssembledContent(start: start, header: header(0), body: [])))
+            receive(&machine, .header(header(0)))
+                == .content(AssembledContent(start: start, header: header(0), body: [])))
     }
 
     @Test func `a body over the limit is counted but not kept`() {
@@ -75,7 +78,8 @@ import Testing
         #expect(receive(&machine, .channelClose(closure)) == .channelClosed(closure))
         #expect(receive(&machine, .header(header(1))) == .none)
         #expect(receive(&machine, body: [1]) == .none)
-        #expect(receive(&machine, .connectionClose(code: 320, reason: "r")) == .connectionClosed(code: 320, reason: "r"))
+        #expect(
+            receive(&machine, .connectionClose(code: 320, reason: "r")) == .connectionClosed(code: 320, reason: "r"))
     }
 }
 

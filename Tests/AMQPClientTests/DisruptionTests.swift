@@ -51,22 +51,34 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         { if case .connected(generation, _) = $0 { true } else { false } }
     }
 
-    @Test func `after a restart the publisher publishes again, and unsettled deliveries come again under a new generation`() async throws {
+    @Test
+    func `after a restart the publisher publishes again, and unsettled deliveries come again under a new generation`()
+        async throws
+    {
         let configuration = try await configuration()
         let publisherEvents = EventLog()
         let consumerEvents = EventLog()
-        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(90), events: publisherEvents) { publisher in
+        try await withPublisher(
+            configuration, topology: topology, publishTimeout: .seconds(90), events: publisherEvents
+        ) { publisher in
             #expect(await publisher.publish((0..<10).map { message("q", "\($0)") }).allSatisfy { $0 == .confirmed })
-            try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology, events: consumerEvents) { consumer in
+            try await withConsumer(
+                configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology, events: consumerEvents
+            ) { consumer in
                 let first = try await consumer.take(10)
                 #expect(first.allSatisfy { $0.tag.generation == 1 })
                 consumer.acknowledge(first[..<3].map(\.tag))
-                #expect(try await eventually(within: .seconds(10)) {
-                    try await broker.control(["list_queues", "--vhost", configuration.virtualHost, "messages", "--silent"])
+                #expect(
+                    try await eventually(within: .seconds(10)) {
+                        try await broker.control([
+                            "list_queues", "--vhost", configuration.virtualHost, "messages", "--silent",
+                        ])
                         .contains("7")
-                })
+                    })
                 try await broker.stop()
-                #expect(try await publisherEvents.has({ if case .disconnected = $0 { true } else { false } }, within: .seconds(20)))
+                #expect(
+                    try await publisherEvents.has(
+                        { if case .disconnected = $0 { true } else { false } }, within: .seconds(20)))
                 // Published while there is no broker: it waits.
                 async let waiting = publisher.publish([message("q", "10")])
                 try await broker.startAgain()
@@ -89,16 +101,22 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         #expect(try await eventually(within: .seconds(10)) { try await status("q", configuration)?.messages == 0 })
     }
 
-    @Test func `what was on its way when the broker was killed is unknown or confirmed, never lost silently`() async throws {
+    @Test func `what was on its way when the broker was killed is unknown or confirmed, never lost silently`()
+        async throws
+    {
         let configuration = try await configuration()
         let events = EventLog()
-        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(90), events: events) { publisher in
+        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(90), events: events) {
+            publisher in
             #expect(await publisher.publish([message("q", "first")]) == [.confirmed])
             // RabbitMQ writes down new queues some seconds late, and with a queue that it forgot it loses what it confirmed.
             _ = try await broker.control(["eval", "mnesia:sync_log()."])
             let total = 50_000
             async let outcomes = publisher.publish((0..<total).map { message("q", "\($0)", mandatory: true) })
-            #expect(try await eventually(within: .seconds(20)) { try await status("q", configuration)?.messages ?? 0 > 2000 })
+            #expect(
+                try await eventually(within: .seconds(20)) {
+                    try await status("q", configuration)?.messages ?? 0 > 2000
+                })
             try broker.kill()
             #expect(try await events.has({ if case .disconnected = $0 { true } else { false } }, within: .seconds(20)))
             try await broker.startAgain()
@@ -110,24 +128,27 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             #expect(unknown > 0 && unknown <= 2000)
             // The whole is there: each confirmed message once, each doubtful one at most once.
             let confirmed = all.count - unknown
-            #expect(try await eventually(within: .seconds(20)) {
-                let messages = try await status("q", configuration)?.messages ?? 0
-                return messages > confirmed && messages <= total + 1
-            })
+            #expect(
+                try await eventually(within: .seconds(20)) {
+                    let messages = try await status("q", configuration)?.messages ?? 0
+                    return messages > confirmed && messages <= total + 1
+                })
         }
     }
 
     @Test func `an alarm holds publishing up and lets it go again`() async throws {
         let configuration = try await configuration()
         let events = EventLog()
-        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(8), events: events) { publisher in
+        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(8), events: events) {
+            publisher in
             #expect(await publisher.publish([message("q", "free")]) == [.confirmed])
             _ = try await broker.control(["set_vm_memory_high_watermark", "0.00001"])
             do {
                 // The broker tells of an alarm when it gets the next publish, which it still takes in or holds.
                 // Too much for the socket, so that it waits half sent.
                 let body = [UInt8](repeating: 1, count: 1 << 20)
-                async let held = publisher.publish((0..<24).map { _ in AMQPMessage(exchange: "", routingKey: "q", body: body) })
+                async let held = publisher.publish(
+                    (0..<24).map { _ in AMQPMessage(exchange: "", routingKey: "q", body: body) })
                 #expect(try await events.has({ if case .blocked = $0 { true } else { false } }, within: .seconds(10)))
                 #expect(publisher.isBlocked)
                 async let waiting = publisher.publish([message("q", "waiting")])
@@ -149,15 +170,23 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         #expect(events.generations == [1])
     }
 
-    @Test(arguments: [false, true]) func `a stalled broker is noticed by an idle consumer, and consumed from again once it goes on`(tls: Bool) async throws {
+    @Test(arguments: [false, true])
+    func `a stalled broker is noticed by an idle consumer, and consumed from again once it goes on`(tls: Bool)
+        async throws
+    {
         let configuration = try await configuration(tls: tls)
         let events = EventLog()
-        try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology, events: events) { consumer in
+        try await withConsumer(
+            configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology, events: events
+        ) { consumer in
             #expect(try await events.has(connected(1), within: .seconds(20)))
             try broker.pause()
             let paused = ContinuousClock.now
             do {
-                #expect(try await events.has({ if case .disconnected(let error) = $0 { error.kind == .timeout } else { false } }, within: .seconds(20)))
+                #expect(
+                    try await events.has(
+                        { if case .disconnected(let error) = $0 { error.kind == .timeout } else { false } },
+                        within: .seconds(20)))
                 #expect(ContinuousClock.now - paused < .seconds(4))
                 try broker.resume()
             } catch {
@@ -174,12 +203,16 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         }
     }
 
-    @Test(arguments: [false, true]) func `a broker that stalls in the middle of big bodies is noticed, and what never left is sent again`(tls: Bool) async throws {
+    @Test(arguments: [false, true])
+    func `a broker that stalls in the middle of big bodies is noticed, and what never left is sent again`(tls: Bool)
+        async throws
+    {
         var configuration = try await configuration(tls: tls)
         // Without heartbeats only the send itself can tell.
         configuration.heartbeat = .zero
         let events = EventLog()
-        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(60), events: events) { publisher in
+        try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(60), events: events) {
+            publisher in
             #expect(await publisher.publish([message("q", "first")]) == [.confirmed])
             try broker.pause()
             let paused = ContinuousClock.now
@@ -188,7 +221,15 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             }
             async let outcomes = publisher.publish(bodies)
             do {
-                #expect(try await events.has({ if case .disconnected(let error) = $0 { error.kind == .timeout || error.kind == .connectionLost } else { false } }, within: .seconds(20)))
+                #expect(
+                    try await events.has(
+                        {
+                            if case .disconnected(let error) = $0 {
+                                error.kind == .timeout || error.kind == .connectionLost
+                            } else {
+                                false
+                            }
+                        }, within: .seconds(20)))
                 #expect(ContinuousClock.now - paused < .seconds(5))
                 try broker.resume()
             } catch {
@@ -207,7 +248,8 @@ struct BreakableBroker: SuiteTrait, TestScoping {
     @Test func `closing does not wait for a broker that hangs`() async throws {
         let configuration = try await configuration()
         let events = EventLog()
-        let publisher = AMQPPublisher(configuration: configuration, topology: topology, logger: testLogger, onEvent: events.record)
+        let publisher = AMQPPublisher(
+            configuration: configuration, topology: topology, logger: testLogger, onEvent: events.record)
         async let running: Void = publisher.run()
         #expect(try await events.has(connected(1), within: .seconds(20)))
         try broker.pause()
@@ -225,7 +267,8 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         let configuration = try await configuration(tls: true)
         let big = [UInt8](repeating: 3, count: 400_000)
         try await withPublisher(configuration, topology: topology) { publisher in
-            let outcomes = await publisher.publish((0..<500).map { message("q", "\($0)") } + [AMQPMessage(exchange: "", routingKey: "q", body: big)])
+            let outcomes = await publisher.publish(
+                (0..<500).map { message("q", "\($0)") } + [AMQPMessage(exchange: "", routingKey: "q", body: big)])
             #expect(outcomes.allSatisfy { $0 == .confirmed })
         }
         try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 600)]) { consumer in

@@ -45,7 +45,9 @@ import Testing
         #expect(reason { $0.routingKey = long }?.contains("routing key is 256 bytes") == true)
         #expect(reason { $0.properties.messageID = long }?.contains("message id") == true)
         #expect(reason { $0.properties.expiration = "soon" }?.contains("milliseconds") == true)
-        #expect(reason { $0.properties.headers["h"] = .bytes([UInt8](repeating: 0, count: 9000)) }?.contains("8192") == true)
+        #expect(
+            reason { $0.properties.headers["h"] = .bytes([UInt8](repeating: 0, count: 9000)) }?.contains("8192") == true
+        )
         var deep = AMQPValue.int(1)
         for _ in 0..<100 { deep = .array([deep]) }
         #expect(reason { $0.properties.headers["h"] = deep }?.contains("64 levels") == true)
@@ -57,7 +59,8 @@ import Testing
         var expected: [UInt8] = []
         var random = SplitMix(state: 1)
         for round in 0..<2000 {
-            let chunk = [UInt8](repeating: UInt8(truncatingIfNeeded: round), count: Int.random(in: 0...400, using: &random))
+            let chunk = [UInt8](
+                repeating: UInt8(truncatingIfNeeded: round), count: Int.random(in: 0...400, using: &random))
             buffer.append(chunk)
             expected += chunk
             let eaten = Int.random(in: 0...min(expected.count, 350), using: &random)

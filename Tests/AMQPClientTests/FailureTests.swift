@@ -3,7 +3,9 @@ import Testing
 
 /// What time cannot mend is thrown; what it can is waited for.
 @Suite(.timeLimit(.minutes(2))) struct FailureTests {
-    private func runError(_ configuration: AMQPConfiguration, topology: AMQPTopology = AMQPTopology()) async throws -> AMQPError? {
+    private func runError(_ configuration: AMQPConfiguration, topology: AMQPTopology = AMQPTopology()) async throws
+        -> AMQPError?
+    {
         let publisher = AMQPPublisher(configuration: configuration, topology: topology, logger: testLogger)
         let waiting = Task { await publisher.publish([message("q", "1")]) }
         do throws(AMQPError) {
@@ -16,9 +18,12 @@ import Testing
         }
     }
 
-    private func consumeError(_ configuration: AMQPConfiguration, topology: AMQPTopology = AMQPTopology()) async throws -> AMQPError? {
+    private func consumeError(_ configuration: AMQPConfiguration, topology: AMQPTopology = AMQPTopology()) async throws
+        -> AMQPError?
+    {
         let consumer = AMQPConsumer(
-            configuration: configuration, subscriptions: [AMQPSubscription(queue: "q", prefetch: 1)], topology: topology,
+            configuration: configuration, subscriptions: [AMQPSubscription(queue: "q", prefetch: 1)],
+            topology: topology,
             logger: testLogger)
         do throws(AMQPError) {
             try await consumer.run()
@@ -58,7 +63,10 @@ import Testing
             let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
             try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
             let other = AMQPTopology(queues: [AMQPQueue(name: "q", arguments: ["x-max-length": .int(5)])])
-            for error in [try await runError(configuration, topology: other), try await consumeError(configuration, topology: other)] {
+            for error in [
+                try await runError(configuration, topology: other),
+                try await consumeError(configuration, topology: other),
+            ] {
                 guard case .channelClosed(code: 406, let reason) = error?.kind else {
                     Issue.record("\(String(describing: error))")
                     continue
@@ -77,10 +85,14 @@ import Testing
         configuration.backoff = AMQPBackoff(initial: .seconds(3600), max: .seconds(3600))
         let events = EventLog()
         let consumer = AMQPConsumer(
-            configuration: configuration, subscriptions: [AMQPSubscription(queue: "q", prefetch: 1)], logger: testLogger,
+            configuration: configuration, subscriptions: [AMQPSubscription(queue: "q", prefetch: 1)],
+            logger: testLogger,
             onEvent: events.record)
         async let running: Void = consumer.run()
-        #expect(try await events.has({ if case .retrying(_, let error) = $0 { error.kind == .unreachable } else { false } }, within: .seconds(10)))
+        #expect(
+            try await events.has(
+                { if case .retrying(_, let error) = $0 { error.kind == .unreachable } else { false } },
+                within: .seconds(10)))
         #expect(consumer.currentGeneration == 0)
         let began = ContinuousClock.now
         await consumer.close()
@@ -104,10 +116,17 @@ import Testing
     @Test func `a queue that is missing is waited for`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
             let events = EventLog()
-            try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 1)], events: events) { consumer in
-                #expect(try await events.has({
-                    if case .retrying(_, let error) = $0, case .channelClosed(code: 404, _) = error.kind { true } else { false }
-                }, within: .seconds(10)))
+            try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 1)], events: events) {
+                consumer in
+                #expect(
+                    try await events.has(
+                        {
+                            if case .retrying(_, let error) = $0, case .channelClosed(code: 404, _) = error.kind {
+                                true
+                            } else {
+                                false
+                            }
+                        }, within: .seconds(10)))
                 let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
                 try await withPublisher(configuration, topology: topology) { publisher in
                     #expect(await publisher.publish([message("q", "1")]) == [.confirmed])
@@ -125,17 +144,25 @@ import Testing
             let subscriptions = ["q", "other"].map { AMQPSubscription(queue: $0, prefetch: 10) }
             try await withConsumer(configuration, subscriptions, topology: topology, events: events) { consumer in
                 try await withPublisher(configuration) { publisher in
-                    #expect(try await events.has({ if case .connected = $0 { true } else { false } }, within: .seconds(10)))
+                    #expect(
+                        try await events.has({ if case .connected = $0 { true } else { false } }, within: .seconds(10)))
                     #expect(await publisher.publish([message("q", "before", mandatory: true)]) == [.confirmed])
                     let before = try await consumer.take(1)
                     try await AMQPSession.withConnection(configuration) { try await $0.deleteQueue("q") }
-                    #expect(try await events.has({ if case .consumerCancelled(queue: "q") = $0 { true } else { false } }, within: .seconds(10)))
-                    #expect(try await eventually(within: .seconds(20)) {
-                        try await status("q", configuration)?.consumers == 1
-                    })
+                    #expect(
+                        try await events.has(
+                            { if case .consumerCancelled(queue: "q") = $0 { true } else { false } },
+                            within: .seconds(10)))
+                    #expect(
+                        try await eventually(within: .seconds(20)) {
+                            try await status("q", configuration)?.consumers == 1
+                        })
                     // Its queue is gone, and the broker takes no offence.
                     consumer.acknowledge(before.map(\.tag))
-                    #expect(await publisher.publish([message("q", "after", mandatory: true), message("other", "x")]) == [.confirmed, .confirmed])
+                    #expect(
+                        await publisher.publish([message("q", "after", mandatory: true), message("other", "x")]) == [
+                            .confirmed, .confirmed,
+                        ])
                     let after = try await consumer.take(2)
                     #expect(Set(after.map(\.properties.messageID)) == ["after", "x"])
                     consumer.acknowledge(after.map(\.tag))

@@ -20,7 +20,9 @@ import Testing
     private func bigEndian(_ number: Int) -> [UInt8] { (0..<4).reversed().map { UInt8(number >> ($0 * 8) & 0xFF) } }
 
     /// Each level costs 6 bytes as a table with an empty name, 5 as an array; a frame holds 131,072.
-    @Test(arguments: [10_000, 20_000]) func `headers nested in tables as deep as a frame holds are dropped, not fatal`(depth: Int) async throws {
+    @Test(arguments: [10_000, 20_000]) func `headers nested in tables as deep as a frame holds are dropped, not fatal`(
+        depth: Int
+    ) async throws {
         try await SharedBroker.withVirtualHost { configuration in
             var header: [UInt8] = []
             header.reserveCapacity(depth * 6 + 4)
@@ -79,9 +81,10 @@ import Testing
         try await SharedBroker.withVirtualHost { configuration in
             let types = (0..<600).map { "a.type.with.a.long.name.\($0 % 300)" }
             try await withPublisher(configuration, topology: topology) { publisher in
-                _ = await publisher.publish(types.map {
-                    AMQPMessage(exchange: "", routingKey: "q", properties: AMQPProperties(type: $0), body: [])
-                })
+                _ = await publisher.publish(
+                    types.map {
+                        AMQPMessage(exchange: "", routingKey: "q", properties: AMQPProperties(type: $0), body: [])
+                    })
             }
             try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 600)]) { consumer in
                 let got = try await consumer.take(600)

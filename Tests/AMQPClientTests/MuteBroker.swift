@@ -76,7 +76,8 @@ final class MuteBroker: Sendable {
         }
     }
 
-    private static func answer(_ descriptor: Int32, _ id: UInt32, _ channel: UInt16, _ arguments: (WireBuffer) -> Void) {
+    private static func answer(_ descriptor: Int32, _ id: UInt32, _ channel: UInt16, _ arguments: (WireBuffer) -> Void)
+    {
         let out = WireBuffer()
         let mark = MethodEncoder.beginFrame(FrameKind.method, channel: channel, in: out)
         out.append(id)

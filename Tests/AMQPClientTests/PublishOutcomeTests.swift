@@ -9,7 +9,8 @@ import Testing
             let outcomes = try await withPublisher(configuration, topology: topology) { publisher in
                 await publisher.publish([
                     message("q", "1", mandatory: true), message("nowhere", "2", mandatory: true),
-                    message("nowhere", "3"), message("nowhere", "2", mandatory: true), message("q", "4", mandatory: true),
+                    message("nowhere", "3"), message("nowhere", "2", mandatory: true),
+                    message("q", "4", mandatory: true),
                 ])
             }
             #expect(outcomes[0] == .confirmed)
@@ -23,7 +24,8 @@ import Testing
 
     @Test func `a full queue that rejects refuses`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
-            let full = AMQPQueue(name: "q", arguments: ["x-max-length": .int(1), "x-overflow": .string("reject-publish")])
+            let full = AMQPQueue(
+                name: "q", arguments: ["x-max-length": .int(1), "x-overflow": .string("reject-publish")])
             let outcomes = try await withPublisher(configuration, topology: AMQPTopology(queues: [full])) { publisher in
                 var outcomes: [AMQPPublishOutcome] = []
                 for number in 0..<3 { outcomes += await publisher.publish([message("q", "\(number)")]) }
@@ -72,7 +74,9 @@ import Testing
                     let batch = try await consumer.take(1)
                     seen += batch.count
                     for delivery in batch {
-                        let parts = String(decoding: delivery.body, as: UTF8.self).split(separator: ":").compactMap { Int($0) }
+                        let parts = String(decoding: delivery.body, as: UTF8.self).split(separator: ":").compactMap {
+                            Int($0)
+                        }
                         #expect(next[parts[0]] == parts[1])
                         next[parts[0]] += 1
                     }
@@ -87,7 +91,8 @@ import Testing
         configuration.backoff = AMQPBackoff(initial: .milliseconds(10), max: .milliseconds(50))
         let events = EventLog()
         let publisher = AMQPPublisher(
-            configuration: configuration, publishTimeout: .milliseconds(300), logger: testLogger, onEvent: events.record)
+            configuration: configuration, publishTimeout: .milliseconds(300), logger: testLogger, onEvent: events.record
+        )
         async let running: Void = publisher.run()
         // The broker is absent: it is tried again and again while the publish waits for its time.
         let outcomes = await publisher.publish([message("q", "1"), message("q", "2")])
@@ -116,18 +121,23 @@ import Testing
         try await publisher.run()
     }
 
-    @Test func `a broker that confirms nothing gets a new link once the callers have given up, so that the window empties`() async throws {
+    @Test
+    func `a broker that confirms nothing gets a new link once the callers have given up, so that the window empties`()
+        async throws
+    {
         let broker = try MuteBroker()
         var configuration = AMQPConfiguration(endpoints: [AMQPEndpoint(host: "127.0.0.1", port: broker.port)])
         configuration.heartbeat = .zero
         configuration.stallTimeout = .milliseconds(300)
         configuration.backoff = AMQPBackoff(initial: .milliseconds(10), max: .milliseconds(50))
         let events = EventLog()
-        try await withPublisher(configuration, maxUnconfirmed: 2, publishTimeout: .milliseconds(300), events: events) { publisher in
+        try await withPublisher(configuration, maxUnconfirmed: 2, publishTimeout: .milliseconds(300), events: events) {
+            publisher in
             let outcomes = await publisher.publish((0..<5).map { message("q", "\($0)") })
             #expect(outcomes.map(\.isUnknown) == [true, true, false, false, false])
             #expect(outcomes.map(\.isNotSent) == [false, false, true, true, true])
-            let isReplaced = try await events.has({ if case .connected(2, _) = $0 { true } else { false } }, within: .seconds(10))
+            let isReplaced = try await events.has(
+                { if case .connected(2, _) = $0 { true } else { false } }, within: .seconds(10))
             #expect(isReplaced)
             #expect(events.disconnections.map(\.kind) == [.timeout])
             // There is room in the window again.

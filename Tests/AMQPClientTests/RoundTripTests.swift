@@ -38,7 +38,8 @@ import Testing
     @Test func `a message without properties or body comes back empty and transient`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
             let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
-            let sent = AMQPMessage(exchange: "", routingKey: "q", properties: AMQPProperties(persistent: false), body: [])
+            let sent = AMQPMessage(
+                exchange: "", routingKey: "q", properties: AMQPProperties(persistent: false), body: [])
             #expect(
                 try await withPublisher(configuration, topology: topology) { await $0.publish([sent]) } == [.confirmed])
             try await AMQPSession.withConnection(configuration) { session in
@@ -77,7 +78,8 @@ import Testing
         try await SharedBroker.withVirtualHost { configuration in
             let total = 10_000
             let topology = AMQPTopology(queues: [.quorum("q")])
-            let outcomes = try await withPublisher(configuration, topology: topology, maxUnconfirmed: 500) { publisher in
+            let outcomes = try await withPublisher(configuration, topology: topology, maxUnconfirmed: 500) {
+                publisher in
                 await publisher.publish((0..<total).map { message("q", "\($0)") })
             }
             #expect(outcomes.count == total)
@@ -151,11 +153,13 @@ import Testing
                 exchanges: [AMQPExchange(name: "all", kind: "topic")], queues: names.map { AMQPQueue(name: $0) },
                 bindings: names.map { AMQPBinding(queue: $0, exchange: "all", routingKey: "x.#") })
             try await withPublisher(configuration, topology: topology) { publisher in
-                _ = await publisher.publish((0..<50).map {
-                    AMQPMessage(exchange: "all", routingKey: "x.\($0)", body: [UInt8($0)])
-                })
+                _ = await publisher.publish(
+                    (0..<50).map {
+                        AMQPMessage(exchange: "all", routingKey: "x.\($0)", body: [UInt8($0)])
+                    })
             }
-            try await withConsumer(configuration, names.map { AMQPSubscription(queue: $0, prefetch: 100) }) { consumer in
+            try await withConsumer(configuration, names.map { AMQPSubscription(queue: $0, prefetch: 100) }) {
+                consumer in
                 let all = try await consumer.take(150)
                 for name in names {
                     let mine = all.filter { $0.queue == name }
@@ -194,7 +198,8 @@ import Testing
         try await SharedBroker.withVirtualHost { configuration in
             let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
             try await withPublisher(configuration, topology: topology) { publisher in
-                try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology) { consumer in
+                try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology)
+                { consumer in
                     let reader = Task {
                         var batches = 0
                         for await _ in consumer.deliveries { batches += 1 }

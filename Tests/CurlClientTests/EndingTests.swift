@@ -5,12 +5,18 @@ import Testing
 extension ServerTests {
     @Suite("A request that gets no answer says why")
     struct EndingTests {
-        @Test("when the time is over, and while doing what", arguments: [("/hold", "waiting for the answer"), ("/drip", "while the answer came in"), ("/announce?count=5", "while the answer came in")])
+        @Test(
+            "when the time is over, and while doing what",
+            arguments: [
+                ("/hold", "waiting for the answer"), ("/drip", "while the answer came in"),
+                ("/announce?count=5", "while the answer came in"),
+            ])
         func timeout(path: String, doing: String) async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
                     let start = ContinuousClock.now
-                    let error = try await failure(client, CurlRequest(url: server.url(path), timeout: .milliseconds(200)))
+                    let error = try await failure(
+                        client, CurlRequest(url: server.url(path), timeout: .milliseconds(200)))
                     let took = ContinuousClock.now - start
                     #expect(error.kind == .timeout)
                     #expect(error.message.contains(doing))
@@ -53,7 +59,10 @@ extension ServerTests {
             try await withClient { client async throws in
                 try await withThrowingTaskGroup(of: CurlError.self) { group in
                     for _ in 0..<8 {
-                        group.addTask { try await failure(client, CurlRequest(url: url, timeout: .seconds(1), connectTimeout: .milliseconds(100))) }
+                        group.addTask {
+                            try await failure(
+                                client, CurlRequest(url: url, timeout: .seconds(1), connectTimeout: .milliseconds(100)))
+                        }
                     }
                     var connecting = 0
                     for try await error in group {
@@ -68,7 +77,10 @@ extension ServerTests {
         @Test("when the name has no address")
         func unresolvable() async throws {
             try await withClient { client async throws in
-                let error = try await failure(client, CurlRequest(url: "http://no-such-name.invalid/", timeout: .seconds(20), connectTimeout: .seconds(15)))
+                let error = try await failure(
+                    client,
+                    CurlRequest(
+                        url: "http://no-such-name.invalid/", timeout: .seconds(20), connectTimeout: .seconds(15)))
                 #expect(error.kind == .resolve)
                 #expect(!error.mayHaveBeenSent)
             }
@@ -82,7 +94,8 @@ extension ServerTests {
                         group.addTask {
                             // A label longer than names may have fails in the resolver, without troubling a name server.
                             let name = String(repeating: "x", count: 64) + "\(number).invalid"
-                            let request = CurlRequest(url: "http://\(name)/", timeout: .seconds(30), connectTimeout: .seconds(15))
+                            let request = CurlRequest(
+                                url: "http://\(name)/", timeout: .seconds(30), connectTimeout: .seconds(15))
                             return try? await failure(client, request).kind
                         }
                     }
@@ -99,7 +112,9 @@ extension ServerTests {
                 try await withClient { client async throws in
                     for path in ["/hold", "/drip", "/endless"] {
                         let before = try await server.stats().abandoned
-                        let task = Task { try await client.perform(CurlRequest(url: server.url(path), maxResponseBytes: .max)) }
+                        let task = Task {
+                            try await client.perform(CurlRequest(url: server.url(path), maxResponseBytes: .max))
+                        }
                         try await server.eventually("it runs") { $0.running == 1 }
                         let start = ContinuousClock.now
                         task.cancel()
@@ -110,7 +125,9 @@ extension ServerTests {
                             #expect(error.kind == .cancelled)
                             #expect(error.mayHaveBeenSent)
                         }
-                        try await server.eventually("the connection is gone") { $0.abandoned == before + 1 && $0.running == 0 }
+                        try await server.eventually("the connection is gone") {
+                            $0.abandoned == before + 1 && $0.running == 0
+                        }
                     }
                     #expect(client.outstanding == 0)
                 }
@@ -136,7 +153,9 @@ extension ServerTests {
         func cancelledAnytime() async throws {
             try await TestServer.with { server async throws in
                 try await withClient(CurlConfiguration(maxConnectionsPerHost: 20)) { client async throws in
-                    let tasks = (0..<400).map { _ in Task { try await client.perform(CurlRequest(url: server.url("/delay?ms=3"))) } }
+                    let tasks = (0..<400).map { _ in
+                        Task { try await client.perform(CurlRequest(url: server.url("/delay?ms=3"))) }
+                    }
                     var generator = SystemRandomNumberGenerator()
                     for task in tasks.shuffled(using: &generator) {
                         task.cancel()
@@ -164,7 +183,9 @@ extension ServerTests {
         func closed() async throws {
             try await TestServer.with { server async throws in
                 let client = CurlMulti(maxConnections: 10, maxConnectionsPerHost: 10, maxInFlight: 10)
-                let tasks = (0..<30).map { _ in Task { try await failure(client, CurlRequest(url: server.url("/hold"))) } }
+                let tasks = (0..<30).map { _ in
+                    Task { try await failure(client, CurlRequest(url: server.url("/hold"))) }
+                }
                 try await server.eventually("ten run") { $0.running == 10 }
                 try await eventually("the others wait") { client.outstanding == 30 }
                 await withTaskGroup(of: Void.self) { group in

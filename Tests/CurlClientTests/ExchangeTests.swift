@@ -4,12 +4,15 @@ import Testing
 extension ServerTests {
     @Suite("An exchange")
     struct ExchangeTests {
-        @Test("carries every verb, with and without a body, as it was asked", arguments: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "PURGE"])
+        @Test(
+            "carries every verb, with and without a body, as it was asked",
+            arguments: ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "PURGE"])
         func verbs(method: String) async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
                     for body in [nil, "", "a=b&c", String(repeating: "long ", count: 50_000)] {
-                        let request = CurlRequest(method: method, url: server.url("/echo?x=1"), body: body.map { Array($0.utf8) })
+                        let request = CurlRequest(
+                            method: method, url: server.url("/echo?x=1"), body: body.map { Array($0.utf8) })
                         let response = try await client.perform(request)
                         let echo = try Echo(response)
                         #expect(response.status == 200)
@@ -40,15 +43,23 @@ extension ServerTests {
         func requestHeaders() async throws {
             try await TestServer.with { server async throws in
                 try await withClient(CurlConfiguration(userAgent: "gaia/1")) { client async throws in
-                    let headers = [(name: "X-One", value: "1"), ("X-Empty", ""), ("Content-Type", "text/plain"), ("X-UTF8", "naïve")]
-                    let plain = try Echo(try await client.perform(CurlRequest(method: "POST", url: server.url("/echo"), headers: headers, body: [1, 255])))
+                    let headers = [
+                        (name: "X-One", value: "1"), ("X-Empty", ""), ("Content-Type", "text/plain"),
+                        ("X-UTF8", "naïve"),
+                    ]
+                    let plain = try Echo(
+                        try await client.perform(
+                            CurlRequest(method: "POST", url: server.url("/echo"), headers: headers, body: [1, 255])))
                     #expect(plain.values("X-One") == ["1"])
                     #expect(plain.values("X-Empty") == [""])
                     #expect(plain.values("Content-Type") == ["text/plain"])
                     #expect(plain.values("User-Agent") == ["gaia/1"])
                     #expect(plain.values("Accept-Encoding") == ["gzip, deflate"])
                     #expect(Array(plain.body.unicodeScalars.map { $0.value }) == [1, 255])
-                    let other = try Echo(try await client.perform(CurlRequest(url: server.url("/echo"), headers: [("User-Agent", "mine")], acceptEncoding: false)))
+                    let other = try Echo(
+                        try await client.perform(
+                            CurlRequest(
+                                url: server.url("/echo"), headers: [("User-Agent", "mine")], acceptEncoding: false)))
                     #expect(other.values("User-Agent") == ["mine"])
                     #expect(other.values("Accept-Encoding").isEmpty)
                 }
@@ -80,11 +91,14 @@ extension ServerTests {
             }
         }
 
-        @Test("is a response whatever its status, and says how long to wait", arguments: [204, 304, 400, 404, 429, 500, 503])
+        @Test(
+            "is a response whatever its status, and says how long to wait",
+            arguments: [204, 304, 400, 404, 429, 500, 503])
         func statuses(code: Int) async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
-                    let response = try await client.perform(CurlRequest(url: server.url("/status?code=\(code)&retry-after=7")))
+                    let response = try await client.perform(
+                        CurlRequest(url: server.url("/status?code=\(code)&retry-after=7")))
                     #expect(response.status == code)
                     #expect(response.retryAfter == .seconds(7))
                 }
@@ -122,23 +136,25 @@ extension ServerTests {
         @Test("on a pooled connection that dies unanswered is repeated only if that is harmless")
         func staleConnection() async throws {
             for (method, headers, body, isRepeated) in [
-                ("GET", [], nil, true), ("PUT", [], [1], true), ("POST", [(name: "Idempotency-Key", value: "k")], [1], true),
+                ("GET", [], nil, true), ("PUT", [], [1], true),
+                ("POST", [(name: "Idempotency-Key", value: "k")], [1], true),
                 ("POST", [], [1], false), ("PATCH", [], [1], false),
             ] as [(String, [(name: String, value: String)], [UInt8]?, Bool)] {
                 try await TestServer.with { server async throws in
                     try await withClient { client async throws in
                         let first = try await client.perform(CurlRequest(url: server.url("/stale")))
                         #expect(first.text == "first")
-                        let request = CurlRequest(method: method, url: server.url("/stale"), headers: headers, body: body)
+                        let request = CurlRequest(
+                            method: method, url: server.url("/stale"), headers: headers, body: body)
                         #expect(request.isRepeatable == isRepeated)
                         if isRepeated {
                             #expect(try await client.perform(request).text == "first")
-                            #expect(try await server.stats().by_path["/stale"] == 3)
+                            #expect(try await server.stats().byPath["/stale"] == 3)
                         } else {
                             let error = try await failure(client, request)
                             #expect(error.kind == .interrupted)
                             #expect(error.mayHaveBeenSent)
-                            #expect(try await server.stats().by_path["/stale"] == 2)
+                            #expect(try await server.stats().byPath["/stale"] == 2)
                         }
                     }
                 }
@@ -150,8 +166,10 @@ extension ServerTests {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
                     _ = try await client.perform(CurlRequest(url: server.url("/stale")))
-                    #expect(try await client.perform(CurlRequest(method: "POST", url: server.url("/stale"))).text == "first")
-                    #expect(try await server.stats().by_path["/stale"] == 2)
+                    #expect(
+                        try await client.perform(CurlRequest(method: "POST", url: server.url("/stale"))).text == "first"
+                    )
+                    #expect(try await server.stats().byPath["/stale"] == 2)
                 }
             }
         }

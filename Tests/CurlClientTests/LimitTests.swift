@@ -28,7 +28,9 @@ extension ServerTests {
                 try await withClient { client async throws in
                     #expect(try await failure(client, request(server, "/gzip?mib=64&name=\(name)")).kind == .tooLarge)
                     // What fits is decoded, and what was not asked to be decoded is left as it is.
-                    #expect(try await client.perform(request(server, "/gzip?mib=1&name=\(name)")).body == [UInt8](repeating: 0, count: 1 << 20))
+                    #expect(
+                        try await client.perform(request(server, "/gzip?mib=1&name=\(name)")).body
+                            == [UInt8](repeating: 0, count: 1 << 20))
                     var raw = request(server, "/gzip?mib=1&name=\(name)")
                     raw.acceptEncoding = false
                     #expect(try await client.perform(raw).body.starts(with: [0x1f, 0x8b]))
@@ -51,12 +53,14 @@ extension ServerTests {
         func transferCodings() async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
-                    #expect(try await failure(client, request(server, "/transfer-coding?name=gzip")).kind == .interrupted)
+                    #expect(
+                        try await failure(client, request(server, "/transfer-coding?name=gzip")).kind == .interrupted)
                 }
             }
         }
 
-        @Test("headers without end, and interim answers without end", arguments: ["/endless-headers", "/endless-interim"])
+        @Test(
+            "headers without end, and interim answers without end", arguments: ["/endless-headers", "/endless-interim"])
         func headers(path: String) async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
@@ -71,11 +75,18 @@ extension ServerTests {
         func exact() async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
-                    #expect(try await client.perform(request(server, "/bytes?count=1000", limit: 1000)).body.count == 1000)
-                    #expect(try await failure(client, request(server, "/bytes?count=1001", limit: 1000)).kind == .tooLarge)
-                    #expect(try await failure(client, request(server, "/announce?count=1001", limit: 1000)).kind == .tooLarge)
+                    #expect(
+                        try await client.perform(request(server, "/bytes?count=1000", limit: 1000)).body.count == 1000)
+                    #expect(
+                        try await failure(client, request(server, "/bytes?count=1001", limit: 1000)).kind == .tooLarge)
+                    #expect(
+                        try await failure(client, request(server, "/announce?count=1001", limit: 1000)).kind
+                            == .tooLarge)
                     #expect(try await client.perform(request(server, "/status?code=200", limit: 0)).body.isEmpty)
-                    #expect(try await client.perform(CurlRequest(method: "HEAD", url: server.url("/bytes?count=0"), maxResponseBytes: 0)).status == 200)
+                    #expect(
+                        try await client.perform(
+                            CurlRequest(method: "HEAD", url: server.url("/bytes?count=0"), maxResponseBytes: 0)
+                        ).status == 200)
                 }
             }
         }

@@ -11,18 +11,24 @@ extension ServerTests {
         @Test("thousands of requests to a server that takes 50 ms are under way at once", arguments: [1000, 2000])
         func concurrency(count: Int) async throws {
             try await TestServer.with { server async throws in
-                try await withClient(CurlConfiguration(maxConnections: 2000, maxConnectionsPerHost: 2000, maxInFlight: 2000)) { client async throws in
+                try await withClient(
+                    CurlConfiguration(maxConnections: 2000, maxConnectionsPerHost: 2000, maxInFlight: 2000)
+                ) { client async throws in
                     for round in 0..<2 {
                         let request = CurlRequest(url: server.url("/delay?ms=50"))
                         let start = ContinuousClock.now
-                        let answered = await statuses(client, Array(repeating: request, count: count)).filter { $0 == 200 }.count
+                        let answered = await statuses(client, Array(repeating: request, count: count)).filter {
+                            $0 == 200
+                        }.count
                         let took = ContinuousClock.now - start
                         #expect(answered == count)
                         #expect(took < Self.limit)
-                        print("\(count) concurrent requests, 50 ms each, \(round == 0 ? "new" : "pooled") connections: \(took)")
+                        print(
+                            "\(count) concurrent requests, 50 ms each, \(round == 0 ? "new" : "pooled") connections: \(took)"
+                        )
                     }
                     let stats = try await server.stats()
-                    #expect(stats.max_running > count / 4)
+                    #expect(stats.maxRunning > count / 4)
                     #expect(stats.accepted <= 2000)
                     #expect(client.outstanding == 0)
                 }
@@ -32,13 +38,15 @@ extension ServerTests {
         @Test("no more requests run at one host, or in all, than may", arguments: [(8, 100, 8), (100, 12, 12)])
         func limits(perHost: Int, inFlight: Int, expected: Int) async throws {
             try await TestServer.with { server async throws in
-                let configuration = CurlConfiguration(maxConnections: 200, maxConnectionsPerHost: perHost, maxInFlight: inFlight)
+                let configuration = CurlConfiguration(
+                    maxConnections: 200, maxConnectionsPerHost: perHost, maxInFlight: inFlight)
                 try await withClient(configuration) { client async throws in
-                    let answers = await statuses(client, Array(repeating: CurlRequest(url: server.url("/delay?ms=10")), count: 200))
+                    let answers = await statuses(
+                        client, Array(repeating: CurlRequest(url: server.url("/delay?ms=10")), count: 200))
                     #expect(answers.allSatisfy { $0 == 200 })
                     let stats = try await server.stats()
-                    #expect(stats.max_running == expected)
-                    #expect(stats.max_open <= expected)
+                    #expect(stats.maxRunning == expected)
+                    #expect(stats.maxOpen <= expected)
                     #expect(stats.accepted <= expected)
                 }
             }
@@ -47,9 +55,11 @@ extension ServerTests {
         @Test("idle connections to other hosts make room within the limit on all connections")
         func roomFromIdle() async throws {
             try await TestServer.with { server async throws in
-                try await withClient(CurlConfiguration(maxConnections: 4, maxConnectionsPerHost: 4, maxInFlight: 4)) { client async throws in
+                try await withClient(CurlConfiguration(maxConnections: 4, maxConnectionsPerHost: 4, maxInFlight: 4)) {
+                    client async throws in
                     for host in ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "localhost"] {
-                        let answers = await statuses(client, Array(repeating: CurlRequest(url: server.url("/delay?ms=5", host: host)), count: 8))
+                        let answers = await statuses(
+                            client, Array(repeating: CurlRequest(url: server.url("/delay?ms=5", host: host)), count: 8))
                         #expect(answers.allSatisfy { $0 == 200 })
                     }
                     // The server may meet the next connection before the end of the last one, hence eventually.
@@ -63,7 +73,8 @@ extension ServerTests {
         func fairness() async throws {
             try await TestServer.with { slow in
                 try await TestServer.with { quick in
-                    try await withClient(CurlConfiguration(maxConnectionsPerHost: 2, maxInFlight: 64)) { client async throws in
+                    try await withClient(CurlConfiguration(maxConnectionsPerHost: 2, maxInFlight: 64)) {
+                        client async throws in
                         try await withThrowingTaskGroup(of: Void.self) { group in
                             for _ in 0..<100 {
                                 group.addTask { _ = try? await client.perform(CurlRequest(url: slow.url("/hold"))) }
@@ -81,11 +92,13 @@ extension ServerTests {
         @Test("who waits for a turn can be cancelled, and times out")
         func waiting() async throws {
             try await TestServer.with { server async throws in
-                try await withClient(CurlConfiguration(maxConnectionsPerHost: 1, maxInFlight: 1)) { client async throws in
+                try await withClient(CurlConfiguration(maxConnectionsPerHost: 1, maxInFlight: 1)) {
+                    client async throws in
                     let holder = Task { try await client.perform(CurlRequest(url: server.url("/hold"))) }
                     try await server.eventually("one is held") { $0.running == 1 }
 
-                    let timedOut = try await failure(client, CurlRequest(url: server.url("/echo"), timeout: .milliseconds(30)))
+                    let timedOut = try await failure(
+                        client, CurlRequest(url: server.url("/echo"), timeout: .milliseconds(30)))
                     #expect(timedOut.kind == .timeout)
                     #expect(timedOut.message.contains("waiting for a turn"))
                     #expect(!timedOut.mayHaveBeenSent)
@@ -100,7 +113,7 @@ extension ServerTests {
                     try await eventually("it waits") { client.outstanding == 2 }
                     holder.cancel()
                     #expect(try await next.value.status == 200)
-                    #expect(try await server.stats().by_path["/echo"] == 1)
+                    #expect(try await server.stats().byPath["/echo"] == 1)
                     _ = await holder.result
                 }
             }
@@ -109,12 +122,15 @@ extension ServerTests {
         @Test("turns are given in the order of asking")
         func order() async throws {
             try await TestServer.with { server async throws in
-                try await withClient(CurlConfiguration(maxConnectionsPerHost: 1, maxInFlight: 1)) { client async throws in
+                try await withClient(CurlConfiguration(maxConnectionsPerHost: 1, maxInFlight: 1)) {
+                    client async throws in
                     let holder = Task { try? await client.perform(CurlRequest(url: server.url("/hold"))) }
                     try await server.eventually("one is held") { $0.running == 1 }
                     try await withThrowingTaskGroup(of: Void.self) { group in
                         for number in 0..<20 {
-                            group.addTask { _ = try await client.perform(CurlRequest(url: server.url("/echo?\(number)"))) }
+                            group.addTask {
+                                _ = try await client.perform(CurlRequest(url: server.url("/echo?\(number)")))
+                            }
                             try await eventually("it waits") { client.outstanding == number + 2 }
                         }
                         holder.cancel()
@@ -131,7 +147,9 @@ extension ServerTests {
                 var configuration = CurlConfiguration(maxConnectionsPerHost: 1, maxInFlight: 1)
                 configuration.maxWaiting = 2
                 try await withClient(configuration) { client async throws in
-                    let held = (0..<3).map { _ in Task { try? await client.perform(CurlRequest(url: server.url("/hold"))) } }
+                    let held = (0..<3).map { _ in
+                        Task { try? await client.perform(CurlRequest(url: server.url("/hold"))) }
+                    }
                     try await eventually("all are accepted") { client.outstanding == 3 }
                     #expect(try await failure(client, CurlRequest(url: server.url("/echo"))).kind == .overloaded)
                     for task in held { task.cancel() }
@@ -149,8 +167,11 @@ extension ServerTests {
             guard getaddrinfo(name, nil, nil, &found) == 0, let first = found else { return nil }
             defer { freeaddrinfo(found) }
             guard first.pointee.ai_family == AF_INET, let address = first.pointee.ai_addr else { return nil }
-            let number = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { UInt32(bigEndian: $0.pointee.sin_addr.s_addr) }
-            return number == 0x7f00_0001 ? String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+            let number = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+                UInt32(bigEndian: $0.pointee.sin_addr.s_addr)
+            }
+            return number == 0x7f00_0001
+                ? String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
         }()
 
         @Test("a host with a name gets all its turns, over pooled connections too", .enabled(if: lookedUpName != nil))
@@ -159,12 +180,16 @@ extension ServerTests {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
                     for _ in 0..<2 {
-                        let held = (0..<12).map { _ in Task { try? await client.perform(CurlRequest(url: server.url("/hold", host: host))) } }
+                        let held = (0..<12).map { _ in
+                            Task { try? await client.perform(CurlRequest(url: server.url("/hold", host: host))) }
+                        }
                         try await server.eventually("all run at once") { $0.running == 12 }
                         for task in held { task.cancel() }
                         for task in held { _ = await task.value }
                         // Leaves as many connections in the pool as the next round has requests.
-                        let answers = await statuses(client, Array(repeating: CurlRequest(url: server.url("/delay?ms=20", host: host)), count: 12))
+                        let answers = await statuses(
+                            client,
+                            Array(repeating: CurlRequest(url: server.url("/delay?ms=20", host: host)), count: 12))
                         #expect(answers.allSatisfy { $0 == 200 })
                     }
                 }
@@ -181,9 +206,13 @@ extension ServerTests {
                         var peer = sockaddr_in()
                         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
                         let code = withUnsafeMutablePointer(to: &peer) {
-                            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(descriptor, $0, &length) }
+                            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                                getpeername(descriptor, $0, &length)
+                            }
                         }
-                        guard code == 0, peer.sin_family == sa_family_t(AF_INET), UInt16(bigEndian: peer.sin_port) == UInt16(server.port) else { continue }
+                        guard code == 0, peer.sin_family == sa_family_t(AF_INET),
+                            UInt16(bigEndian: peer.sin_port) == UInt16(server.port)
+                        else { continue }
                         mine += 1
                         #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
                     }
@@ -198,7 +227,8 @@ extension ServerTests {
                 var configuration = CurlConfiguration()
                 configuration.idleConnectionTimeout = .milliseconds(50)
                 try await withClient(configuration) { client async throws in
-                    _ = await statuses(client, Array(repeating: CurlRequest(url: server.url("/delay?ms=10")), count: 30))
+                    _ = await statuses(
+                        client, Array(repeating: CurlRequest(url: server.url("/delay?ms=10")), count: 30))
                     try await server.eventually("none is open") { $0.open == 0 }
                     #expect(try await client.perform(CurlRequest(url: server.url("/echo"))).status == 200)
                 }

@@ -5,14 +5,20 @@ import Testing
 extension ServerTests {
     @Suite("What must not be sent is refused before it is sent")
     struct RefusalTests {
-        @Test("URLs", arguments: [
-            ("", CurlError.Kind.badURL), ("nonsense", .badURL), ("/path", .badURL), ("http://", .badURL), ("http://a b/", .badURL), ("http://host/a b", .badURL),
-            ("http://127.0.0.1:99999/", .badURL), ("http://127.0.0.1:0/", .badURL), ("http://user:pass@127.0.0.1/", .badURL), ("http://user@127.0.0.1/", .badURL),
-            ("http://127.0.0.1/\u{0}x", .badURL), ("http://127.0.0.1/\r\nX: y", .badURL), ("http://[::1/", .badURL),
-            ("file:///etc/passwd", .protocolNotAllowed), ("ftp://127.0.0.1/", .protocolNotAllowed), ("gopher://127.0.0.1/", .protocolNotAllowed),
-            ("dict://127.0.0.1/", .protocolNotAllowed), ("ws://127.0.0.1/", .protocolNotAllowed), ("sc0me://127.0.0.1/", .protocolNotAllowed),
-            ("http://127.0.0.1/" + String(repeating: "a", count: 20_000), .badURL),
-        ])
+        @Test(
+            "URLs",
+            arguments: [
+                ("", CurlError.Kind.badURL), ("nonsense", .badURL), ("/path", .badURL), ("http://", .badURL),
+                ("http://a b/", .badURL), ("http://host/a b", .badURL),
+                ("http://127.0.0.1:99999/", .badURL), ("http://127.0.0.1:0/", .badURL),
+                ("http://user:pass@127.0.0.1/", .badURL), ("http://user@127.0.0.1/", .badURL),
+                ("http://127.0.0.1/\u{0}x", .badURL), ("http://127.0.0.1/\r\nX: y", .badURL), ("http://[::1/", .badURL),
+                ("file:///etc/passwd", .protocolNotAllowed), ("ftp://127.0.0.1/", .protocolNotAllowed),
+                ("gopher://127.0.0.1/", .protocolNotAllowed),
+                ("dict://127.0.0.1/", .protocolNotAllowed), ("ws://127.0.0.1/", .protocolNotAllowed),
+                ("sc0me://127.0.0.1/", .protocolNotAllowed),
+                ("http://127.0.0.1/" + String(repeating: "a", count: 20_000), .badURL),
+            ])
         func urls(url: String, kind: CurlError.Kind) async throws {
             try await withClient { client async throws in
                 let error = try await failure(client, CurlRequest(url: url))
@@ -22,14 +28,20 @@ extension ServerTests {
             }
         }
 
-        @Test("header injections", arguments: [
-            ("X", "a\r\nInjected: yes"), ("X", "a\nb"), ("X", "a\rb"), ("X", "a\u{0}b"), ("X\r\nInjected", "yes"), ("X Y", "a"), ("", "a"), ("X:", "a"),
-            ("Transfer-Encoding", "chunked"), ("Content-Length", "5"), ("content-length", "0"), ("Expect", "100-continue"), ("Upgrade", "h2c"), ("Connection", "X-Other"),
-        ])
+        @Test(
+            "header injections",
+            arguments: [
+                ("X", "a\r\nInjected: yes"), ("X", "a\nb"), ("X", "a\rb"), ("X", "a\u{0}b"), ("X\r\nInjected", "yes"),
+                ("X Y", "a"), ("", "a"), ("X:", "a"),
+                ("Transfer-Encoding", "chunked"), ("Content-Length", "5"), ("content-length", "0"),
+                ("Expect", "100-continue"), ("Upgrade", "h2c"), ("Connection", "X-Other"),
+            ])
         func headers(name: String, value: String) async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
-                    let error = try await failure(client, CurlRequest(method: "POST", url: server.url("/echo"), headers: [(name, value)], body: [1]))
+                    let error = try await failure(
+                        client,
+                        CurlRequest(method: "POST", url: server.url("/echo"), headers: [(name, value)], body: [1]))
                     #expect(error.kind == .badRequest)
                     #expect(!error.description.contains("Injected"))
                     #expect(try await server.stats().accepted == 0)
@@ -37,10 +49,16 @@ extension ServerTests {
             }
         }
 
-        @Test("methods", arguments: ["", "GET / HTTP/1.1\r\nX: y\r\n\r\nGET", "GE T", "CONNECT", "G\u{0}", String(repeating: "A", count: 33)])
+        @Test(
+            "methods",
+            arguments: [
+                "", "GET / HTTP/1.1\r\nX: y\r\n\r\nGET", "GE T", "CONNECT", "G\u{0}", String(repeating: "A", count: 33),
+            ])
         func methods(method: String) async throws {
             try await withClient { client async throws in
-                #expect(try await failure(client, CurlRequest(method: method, url: "http://127.0.0.1:1/")).kind == .badRequest)
+                #expect(
+                    try await failure(client, CurlRequest(method: method, url: "http://127.0.0.1:1/")).kind
+                        == .badRequest)
             }
         }
 
@@ -53,13 +71,16 @@ extension ServerTests {
                 let long = [(name: "X", value: String(repeating: "a", count: CurlRequest.maxHeaderBytes))]
                 #expect(try await failure(client, CurlRequest(url: url, headers: long)).kind == .badRequest)
                 #expect(try await failure(client, CurlRequest(url: url, timeout: .zero)).kind == .badRequest)
-                #expect(try await failure(client, CurlRequest(url: url, connectTimeout: .seconds(-1))).kind == .badRequest)
+                #expect(
+                    try await failure(client, CurlRequest(url: url, connectTimeout: .seconds(-1))).kind == .badRequest)
                 #expect(try await failure(client, CurlRequest(url: url, maxResponseBytes: -1)).kind == .badRequest)
                 #expect(try await failure(client, CurlRequest(method: "HEAD", url: url, body: [1])).kind == .badRequest)
             }
         }
 
-        @Test("addresses that the guard denies, whatever they are written as", arguments: ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]"])
+        @Test(
+            "addresses that the guard denies, whatever they are written as",
+            arguments: ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]"])
         func guarded(host: String) async throws {
             try await TestServer.with { server async throws in
                 try await withClient(CurlConfiguration(resolveGuard: { !$0.isLoopback })) { client async throws in
@@ -80,7 +101,8 @@ extension ServerTests {
         func credentials() async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
-                    let request = CurlRequest(url: server.url("/echo", host: "user:pass@127.0.0.1"), allowCredentialsInURL: true)
+                    let request = CurlRequest(
+                        url: server.url("/echo", host: "user:pass@127.0.0.1"), allowCredentialsInURL: true)
                     let response = try await client.perform(request)
                     #expect(try Echo(response).values("Authorization") == ["Basic dXNlcjpwYXNz"])
                     #expect(response.finalURL == server.url("/echo"))

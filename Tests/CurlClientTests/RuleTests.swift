@@ -157,12 +157,17 @@ struct DeadlineHeapTests {
 
 @Suite("Retry-After")
 struct RetryAfterTests {
-    @Test("is seconds or a date, bounded, and nothing else", arguments: [
-        ("0", Duration.zero), ("120", .seconds(120)), (" 5 ", .seconds(5)), ("99999999999999999999999", CurlResponse.maxRetryAfter),
-        ("Wed, 21 Oct 2015 07:28:30 GMT", .seconds(30)), ("Wed, 21 Oct 2015 07:27:00 GMT", .zero), ("Wednesday, 21-Oct-15 07:29:00 GMT", .seconds(60)),
-        ("Wed Oct 21 07:28:01 2015", .seconds(1)), ("Wed, 21 Oct 2115 07:28:00 GMT", CurlResponse.maxRetryAfter),
-        ("", nil), ("-1", nil), ("1.5", nil), ("soon", nil), ("20151021", .some(CurlResponse.maxRetryAfter)), ("tomorrow 12:00", nil), ("Wed, nonsense:", nil),
-    ] as [(String, Duration?)])
+    @Test(
+        "is seconds or a date, bounded, and nothing else",
+        arguments: [
+            ("0", Duration.zero), ("120", .seconds(120)), (" 5 ", .seconds(5)),
+            ("99999999999999999999999", CurlResponse.maxRetryAfter),
+            ("Wed, 21 Oct 2015 07:28:30 GMT", .seconds(30)), ("Wed, 21 Oct 2015 07:27:00 GMT", .zero),
+            ("Wednesday, 21-Oct-15 07:29:00 GMT", .seconds(60)),
+            ("Wed Oct 21 07:28:01 2015", .seconds(1)), ("Wed, 21 Oct 2115 07:28:00 GMT", CurlResponse.maxRetryAfter),
+            ("", nil), ("-1", nil), ("1.5", nil), ("soon", nil), ("20151021", .some(CurlResponse.maxRetryAfter)),
+            ("tomorrow 12:00", nil), ("Wed, nonsense:", nil),
+        ] as [(String, Duration?)])
     func values(text: String, expected: Duration?) {
         #expect(CurlResponse.retryAfter(text, responseDate: "Wed, 21 Oct 2015 07:28:00 GMT") == expected)
     }
@@ -177,31 +182,44 @@ struct RetryAfterTests {
 
 @Suite("An address")
 struct AddressTests {
-    @Test("is public only where strangers' servers are", arguments: [
-        ([127, 0, 0, 1], false), ([10, 1, 2, 3], false), ([172, 16, 0, 1], false), ([172, 31, 255, 255], false), ([172, 32, 0, 1], true), ([192, 168, 1, 1], false),
-        ([169, 254, 169, 254], false), ([100, 64, 0, 1], false), ([100, 128, 0, 1], true), ([0, 0, 0, 0], false), ([224, 0, 0, 1], false), ([255, 255, 255, 255], false),
-        ([8, 8, 8, 8], true), ([198, 19, 0, 1], false), ([198, 20, 0, 1], true),
-    ] as [([UInt8], Bool)])
+    @Test(
+        "is public only where strangers' servers are",
+        arguments: [
+            ([127, 0, 0, 1], false), ([10, 1, 2, 3], false), ([172, 16, 0, 1], false), ([172, 31, 255, 255], false),
+            ([172, 32, 0, 1], true), ([192, 168, 1, 1], false),
+            ([169, 254, 169, 254], false), ([100, 64, 0, 1], false), ([100, 128, 0, 1], true), ([0, 0, 0, 0], false),
+            ([224, 0, 0, 1], false), ([255, 255, 255, 255], false),
+            ([8, 8, 8, 8], true), ([198, 19, 0, 1], false), ([198, 20, 0, 1], true),
+        ] as [([UInt8], Bool)])
     func v4(bytes: [UInt8], isPublic: Bool) throws {
         let address = try #require(CurlAddress(bytes: bytes, port: 80))
         #expect(address.isPublic == isPublic)
         // Carried in IPv6, by mapping, NAT64 or 6to4, it is what it carries.
-        let mapped = try #require(CurlAddress(bytes: [UInt8](repeating: 0, count: 10) + [0xff, 0xff] + bytes, port: 80))
-        let nat64 = try #require(CurlAddress(bytes: [0, 0x64, 0xff, 0x9b] + [UInt8](repeating: 0, count: 8) + bytes, port: 80))
-        let sixToFour = try #require(CurlAddress(bytes: [0x20, 0x02] + bytes + [UInt8](repeating: 0, count: 10), port: 80))
+        let mapped = try #require(
+            CurlAddress(bytes: [UInt8](repeating: 0, count: 10) + [0xff, 0xff] + bytes, port: 80))
+        let nat64 = try #require(
+            CurlAddress(bytes: [0, 0x64, 0xff, 0x9b] + [UInt8](repeating: 0, count: 8) + bytes, port: 80))
+        let sixToFour = try #require(
+            CurlAddress(bytes: [0x20, 0x02] + bytes + [UInt8](repeating: 0, count: 10), port: 80))
         for carrier in [mapped, nat64, sixToFour] {
             #expect(carrier.isPublic == isPublic)
             #expect(carrier.isLoopback == (bytes[0] == 127))
         }
     }
 
-    @Test("of IPv6 likewise", arguments: [
-        ("::1", [0, 0, 0, 0, 0, 0, 0, 1], false), ("::", [0, 0, 0, 0, 0, 0, 0, 0], false), ("fe80::1", [0xfe80, 0, 0, 0, 0, 0, 0, 1], false),
-        ("fd00::1", [0xfd00, 0, 0, 0, 0, 0, 0, 1], false), ("2001:db8::1", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], false), ("ff02::1", [0xff02, 0, 0, 0, 0, 0, 0, 1], false),
-        ("2606:4700::1111", [0x2606, 0x4700, 0, 0, 0, 0, 0, 0x1111], true),
-    ] as [(String, [UInt16], Bool)])
+    @Test(
+        "of IPv6 likewise",
+        arguments: [
+            ("::1", [0, 0, 0, 0, 0, 0, 0, 1], false), ("::", [0, 0, 0, 0, 0, 0, 0, 0], false),
+            ("fe80::1", [0xfe80, 0, 0, 0, 0, 0, 0, 1], false),
+            ("fd00::1", [0xfd00, 0, 0, 0, 0, 0, 0, 1], false),
+            ("2001:db8::1", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], false),
+            ("ff02::1", [0xff02, 0, 0, 0, 0, 0, 0, 1], false),
+            ("2606:4700::1111", [0x2606, 0x4700, 0, 0, 0, 0, 0, 0x1111], true),
+        ] as [(String, [UInt16], Bool)])
     func v6(text: String, groups: [UInt16], isPublic: Bool) throws {
-        let address = try #require(CurlAddress(bytes: groups.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }, port: 443))
+        let address = try #require(
+            CurlAddress(bytes: groups.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }, port: 443))
         #expect(address.isPublic == isPublic)
         #expect(address.host == text)
         #expect(address.description == "[\(text)]:443")
@@ -216,11 +234,17 @@ struct AddressTests {
 struct URLTests {
     private static let rules = CurlURL.Rules(protocols: [.http, .https], credentials: true)
 
-    @Test("is compared by its origin, which always has a port", arguments: [
-        ("http://Example.COM", "http://example.com:80", false, true), ("https://example.com/a?b#c", "https://example.com:443", true, true),
-        ("https://example.com:8443", "https://example.com:8443", true, true), ("http://user:pass@example.com:80/", "http://example.com:80", false, true),
-        ("http://127.1/", "http://127.0.0.1:80", false, false), ("http://[::1]:81/", "http://[::1]:81", false, false), ("HTTP://localhost/", "http://localhost:80", false, false),
-    ])
+    @Test(
+        "is compared by its origin, which always has a port",
+        arguments: [
+            ("http://Example.COM", "http://example.com:80", false, true),
+            ("https://example.com/a?b#c", "https://example.com:443", true, true),
+            ("https://example.com:8443", "https://example.com:8443", true, true),
+            ("http://user:pass@example.com:80/", "http://example.com:80", false, true),
+            ("http://127.1/", "http://127.0.0.1:80", false, false),
+            ("http://[::1]:81/", "http://[::1]:81", false, false),
+            ("HTTP://localhost/", "http://localhost:80", false, false),
+        ])
     func origin(text: String, origin: String, isHTTPS: Bool, needsLookup: Bool) throws {
         let url = try CurlURL(text, rules: Self.rules)
         #expect(url.origin == origin)
@@ -229,10 +253,13 @@ struct URLTests {
         #expect(!url.publicText.contains("pass"))
     }
 
-    @Test("is where a Location leads from it", arguments: [
-        ("/c", "http://h/c"), ("c", "http://h/a/c"), ("../c", "http://h/c"), ("?q=1", "http://h/a/b?q=1"), ("//other/x", "http://other/x"), ("https://other/", "https://other/"),
-        ("/with space", "http://h/with%20space"),
-    ])
+    @Test(
+        "is where a Location leads from it",
+        arguments: [
+            ("/c", "http://h/c"), ("c", "http://h/a/c"), ("../c", "http://h/c"), ("?q=1", "http://h/a/b?q=1"),
+            ("//other/x", "http://other/x"), ("https://other/", "https://other/"),
+            ("/with space", "http://h/with%20space"),
+        ])
     func redirected(location: String, expected: String) throws {
         let base = try CurlURL("http://h/a/b?old=1", rules: Self.rules)
         #expect(try base.redirected(to: location, rules: Self.rules).text == expected)
@@ -260,7 +287,9 @@ struct ResponseSinkTests {
         #expect(small.refusal?.kind == .tooLarge)
     }
 
-    @Test("makes nothing of a length that is none", arguments: ["-5", "99999999999999999999999", "1e3", "", "0x10", "5, 5"])
+    @Test(
+        "makes nothing of a length that is none",
+        arguments: ["-5", "99999999999999999999999", "1e3", "", "0x10", "5, 5"])
     func lengths(value: String) {
         var sink = sink()
         #expect(take(&sink, "HTTP/1.1 200 OK", "Content-Length: \(value)", ""))
@@ -273,8 +302,12 @@ struct ResponseSinkTests {
         for _ in 0..<2000 {
             var sink = sink(body: 50, headers: 200)
             for _ in 0..<20 {
-                let bytes = (0..<Int.random(in: 0...40, using: &generator)).map { _ in "HTP/1. :,\r\n\tgzip-Encoding\u{e9}".utf8.randomElement(using: &generator) ?? 0 }
-                let goesOn = bytes.withUnsafeBytes { Bool.random(using: &generator) ? sink.takeHeader($0) : sink.takeBody($0) }
+                let bytes = (0..<Int.random(in: 0...40, using: &generator)).map { _ in
+                    "HTP/1. :,\r\n\tgzip-Encoding\u{e9}".utf8.randomElement(using: &generator) ?? 0
+                }
+                let goesOn = bytes.withUnsafeBytes {
+                    Bool.random(using: &generator) ? sink.takeHeader($0) : sink.takeBody($0)
+                }
                 #expect(sink.body.count <= 50)
                 #expect(goesOn == (sink.refusal == nil))
                 guard goesOn else { break }

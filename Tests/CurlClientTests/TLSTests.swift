@@ -11,11 +11,15 @@ extension ServerTests {
                 try await TestServer.with([mine.certificate, mine.key]) { server async throws in
                     try await withClient { client async throws in
                         let url = server.url("/echo", scheme: "https", host: "localhost")
-                        let response = try await client.perform(CurlRequest(url: url, tls: CurlTLSOptions(caFile: mine.certificate)))
+                        let response = try await client.perform(
+                            CurlRequest(url: url, tls: CurlTLSOptions(caFile: mine.certificate)))
                         #expect(response.status == 200)
                         #expect(response.timing.tls > .zero)
                         // The trusted connection is in the pool now, and must not serve who trusts somebody else.
-                        for options in [CurlTLSOptions(caFile: other.certificate), CurlTLSOptions(), CurlTLSOptions(caFile: "/nonexistent")] {
+                        for options in [
+                            CurlTLSOptions(caFile: other.certificate), CurlTLSOptions(),
+                            CurlTLSOptions(caFile: "/nonexistent"),
+                        ] {
                             let error = try await failure(client, CurlRequest(url: url, tls: options))
                             #expect(error.kind == .tls)
                             #expect(!error.mayHaveBeenSent)
@@ -32,7 +36,8 @@ extension ServerTests {
                 try await TestServer.with([mine.certificate, mine.key]) { server async throws in
                     try await withClient { client async throws in
                         let url = server.url("/echo", scheme: "https", host: "127.0.0.1")
-                        let error = try await failure(client, CurlRequest(url: url, tls: CurlTLSOptions(caFile: mine.certificate)))
+                        let error = try await failure(
+                            client, CurlRequest(url: url, tls: CurlTLSOptions(caFile: mine.certificate)))
                         #expect(error.kind == .tls)
                         let blind = try await client.perform(CurlRequest(url: url, tls: CurlTLSOptions(verify: false)))
                         #expect(blind.status == 200)
@@ -46,7 +51,9 @@ extension ServerTests {
             try await Certificates.with { mine, _ in
                 try await TestServer.with([mine.certificate, mine.key]) { server async throws in
                     try await withClient(CurlConfiguration(maxConnectionsPerHost: 20)) { client async throws in
-                        let request = CurlRequest(url: server.url("/echo", scheme: "https", host: "localhost"), tls: CurlTLSOptions(caFile: mine.certificate))
+                        let request = CurlRequest(
+                            url: server.url("/echo", scheme: "https", host: "localhost"),
+                            tls: CurlTLSOptions(caFile: mine.certificate))
                         try await withThrowingTaskGroup(of: Int.self) { group in
                             for _ in 0..<300 { group.addTask { try await client.perform(request).status } }
                             for try await status in group { #expect(status == 200) }
@@ -61,7 +68,8 @@ extension ServerTests {
         func plain() async throws {
             try await TestServer.with { server async throws in
                 try await withClient { client async throws in
-                    #expect(try await failure(client, CurlRequest(url: server.url("/echo", scheme: "https"))).kind == .tls)
+                    #expect(
+                        try await failure(client, CurlRequest(url: server.url("/echo", scheme: "https"))).kind == .tls)
                 }
             }
         }
@@ -74,7 +82,8 @@ private struct Certificates {
     let key: String
 
     static func with(_ body: (_ mine: Certificates, _ other: Certificates) async throws -> Void) async throws {
-        let directory = FileManager.default.temporaryDirectory.appendingPathComponent("curl-client-\(UUID().uuidString)")
+        let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "curl-client-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
         try await body(make(directory.path, "mine"), make(directory.path, "other"))
@@ -85,7 +94,8 @@ private struct Certificates {
         let openssl = Process()
         openssl.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         openssl.arguments = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+            "2", "-subj", "/CN=localhost",
             "-addext", "subjectAltName=DNS:localhost", "-keyout", made.key, "-out", made.certificate,
         ]
         openssl.standardError = FileHandle.nullDevice

@@ -11,8 +11,8 @@ enum ServerTests {}
 /// A server process of Resources/server.py. It ends with this object, or with the test process, whichever is first.
 final class TestServer: Sendable {
     struct Stats: Decodable {
-        var accepted, requests, running, max_running, open, max_open, abandoned: Int
-        var by_path: [String: Int]
+        var accepted, requests, running, maxRunning, open, maxOpen, abandoned: Int
+        var byPath: [String: Int]
         var targets: [String]
     }
 
@@ -54,7 +54,9 @@ final class TestServer: Sendable {
     }
 
     private init(_ arguments: [String]) throws {
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Resources/server.py").path
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+            "Resources/server.py"
+        ).path
         var input: [Int32] = [0, 0]
         var output: [Int32] = [0, 0]
         guard pipe(&input) == 0, pipe(&output) == 0 else { throw Failure("pipe: \(errno)") }
@@ -99,11 +101,15 @@ final class TestServer: Sendable {
         waitpid(process, nil, 0)
     }
 
-    func url(_ path: String, scheme: String = "http", host: String = "127.0.0.1") -> String { "\(scheme)://\(host):\(port)\(path)" }
+    func url(_ path: String, scheme: String = "http", host: String = "127.0.0.1") -> String {
+        "\(scheme)://\(host):\(port)\(path)"
+    }
 
     func stats() async throws -> Stats {
         let response = try await control.perform(CurlRequest(url: "http://127.0.0.1:\(controlPort)/stats"))
-        return try JSONDecoder().decode(Stats.self, from: Data(response.body))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        return try decoder.decode(Stats.self, from: Data(response.body))
     }
 
     /// Waits until the server's counts are as the condition says.
@@ -118,7 +124,9 @@ struct Failure: Error, CustomStringConvertible {
 }
 
 /// Asks again and again until the answer is yes, within a bound.
-func eventually(_ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async throws {
+func eventually(_ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool)
+    async throws
+{
     let deadline = ContinuousClock.now + limit
     while !(try await condition()) {
         guard ContinuousClock.now < deadline else { throw Failure("not within \(limit): \(what)") }
@@ -127,7 +135,9 @@ func eventually(_ what: String, within limit: Duration = .seconds(10), _ conditi
 }
 
 /// A client that is closed at the end, whatever the end is.
-func withClient<R>(_ configuration: CurlConfiguration = CurlConfiguration(), _ body: (CurlMulti) async throws -> R) async throws -> R {
+func withClient<R>(_ configuration: CurlConfiguration = CurlConfiguration(), _ body: (CurlMulti) async throws -> R)
+    async throws -> R
+{
     let client = CurlMulti(configuration)
     do {
         let result = try await body(client)

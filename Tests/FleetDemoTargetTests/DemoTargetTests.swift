@@ -15,7 +15,11 @@ struct DemoTargetTests {
             #expect(try await post("a").text == "repeated\n")
             #expect(try await post("b").text == "applied\n")
             let counts = try await post.counts(keys: true)
-            #expect(counts == DemoCounts(requests: 4, effects: 2, raw: 4, repeats: 2, failures_500: 0, throttled_429: 0, keys: ["a": 3, "b": 1]))
+            #expect(
+                counts
+                    == DemoCounts(
+                        requests: 4, effects: 2, raw: 4, repeats: 2, failures500: 0, throttled429: 0,
+                        keys: ["a": 3, "b": 1]))
             #expect(try await post.counts(keys: false).keys == nil)
             #expect(target.counts.raw == 4)
         }
@@ -37,14 +41,14 @@ struct DemoTargetTests {
             #expect(answers.filter { $0.status == 429 }.allSatisfy { $0.retryAfter == .seconds(3) })
             let counts = target.counts
             #expect(counts.requests == count)
-            #expect(counts.throttled_429 == statuses[429])
-            #expect(counts.failures_500 == statuses[500])
+            #expect(counts.throttled429 == statuses[429])
+            #expect(counts.failures500 == statuses[500])
             // The nasty case: applied, and answered 500.
             let afterEffect = counts.effects - (statuses[200] ?? 0)
             // Of 2,000 draws: each bound is more than five standard deviations away.
             #expect((120...290).contains(afterEffect))
-            #expect((120...290).contains(counts.throttled_429))
-            #expect((300...500).contains(counts.failures_500 - afterEffect))
+            #expect((120...290).contains(counts.throttled429))
+            #expect((300...500).contains(counts.failures500 - afterEffect))
             #expect(counts.repeats == 0 && counts.raw == counts.effects)
         }
     }
@@ -77,7 +81,9 @@ struct DemoTargetTests {
         }
     }
 
-    @Test("asks for a key of a sensible length", arguments: [nil, "", String(repeating: "k", count: DemoTarget.maxKeyBytes + 1)])
+    @Test(
+        "asks for a key of a sensible length",
+        arguments: [nil, "", String(repeating: "k", count: DemoTarget.maxKeyBytes + 1)])
     func badKey(key: String?) async throws {
         try await withTarget(.perfect) { target, post async throws in
             #expect(try await post(key).status == 400)
@@ -114,12 +120,15 @@ struct DemoTargetTests {
         behaviour.latencyMilliseconds = 300...300
         let target = DemoTarget(seed: 1, behaviour: behaviour)
         let ready = AsyncStream<Int>.makeStream()
-        let group = ServiceGroup(services: [Served(target: target, onReady: { ready.continuation.yield($0) })], logger: Logger(label: "test"))
+        let group = ServiceGroup(
+            services: [Served(target: target, onReady: { ready.continuation.yield($0) })], logger: Logger(label: "test")
+        )
         let client = CurlMulti()
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
             let port = try #require(await ready.stream.first { _ in true })
-            let request = CurlRequest(method: "POST", url: "http://127.0.0.1:\(port)/effect", headers: [("Idempotency-Key", "a")])
+            let request = CurlRequest(
+                method: "POST", url: "http://127.0.0.1:\(port)/effect", headers: [("Idempotency-Key", "a")])
             async let answer = client.perform(request)
             try await eventually("the request is under way") { target.counts.requests == 1 }
             await group.triggerGracefulShutdown()
@@ -157,7 +166,8 @@ struct DemoTargetTests {
 
         func callAsFunction(_ key: String?, body: [UInt8]? = nil) async throws -> CurlResponse {
             let headers = key.map { [(name: "Idempotency-Key", value: $0)] } ?? []
-            return try await client.perform(CurlRequest(method: "POST", url: url("/effect"), headers: headers, body: body))
+            return try await client.perform(
+                CurlRequest(method: "POST", url: url("/effect"), headers: headers, body: body))
         }
 
         func counts(keys: Bool) async throws -> DemoCounts {
@@ -167,12 +177,15 @@ struct DemoTargetTests {
     }
 
     private func withTarget<R: Sendable>(
-        _ behaviour: DemoTarget.Behaviour, seed: UInt64 = 1, _ body: @Sendable @escaping (DemoTarget, Post) async throws -> R
+        _ behaviour: DemoTarget.Behaviour, seed: UInt64 = 1,
+        _ body: @Sendable @escaping (DemoTarget, Post) async throws -> R
     ) async throws -> R {
         let target = DemoTarget(seed: seed, behaviour: behaviour)
         let ready = AsyncStream<Int>.makeStream()
         let client = CurlMulti(maxConnections: 200, maxConnectionsPerHost: 200, maxInFlight: 200)
-        let group = ServiceGroup(services: [Served(target: target, onReady: { ready.continuation.yield($0) })], logger: Logger(label: "test"))
+        let group = ServiceGroup(
+            services: [Served(target: target, onReady: { ready.continuation.yield($0) })], logger: Logger(label: "test")
+        )
         let running = Task { try await group.run() }
         let result: Result<R, any Error>
         do {
@@ -192,7 +205,9 @@ extension CurlResponse {
     fileprivate var text: String { String(decoding: body, as: UTF8.self) }
 }
 
-private func eventually(_ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async throws {
+private func eventually(_ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool)
+    async throws
+{
     let deadline = ContinuousClock.now + limit
     while !(try await condition()) {
         try #require(ContinuousClock.now < deadline, "not within \(limit): \(what)")
