@@ -19,7 +19,7 @@ struct BenchCommand: AsyncParsableCommand {
                 Starts private servers, workers and a dispatcher as processes of their own, publishes jobs with confirms
                 and counts results. Each job is claimed and completed in PostgreSQL with synchronous commit, on quorum
                 queues, its result confirmed before its delivery is acknowledged. The time runs from the first publish to
-                the last result.
+                the last result; with --backlog, from the start of the worker processes, when all is published already.
                 """)
 
         @Option(name: .long, help: "How many jobs.")
@@ -28,6 +28,8 @@ struct BenchCommand: AsyncParsableCommand {
         var workers = 2
         @Option(name: .long, help: "How many jobs a worker runs at once.")
         var slots = 1_000
+        @Flag(name: .long, help: "Publish everything before the workers start, as after an outage.")
+        var backlog = false
         @Flag(name: .long, help: "Run the broker with its management plugin, whose statistics cost it time.")
         var management = false
         @Flag(name: .long, help: "Print JSON.")
@@ -60,14 +62,20 @@ struct BenchCommand: AsyncParsableCommand {
             let loaded = try FleetConfiguration(environment: environment.merging(["GAIA_LOG_LEVEL": "warning"]) { $1 })
             let fleet = try Fleet(environment: environment, logs: "\(stack.directory)/logs")
             let names = (1...workers).map { "worker-\($0)" }
-            return try await loaded.withStore("gaia bench") { [jobs] store in
+            return try await loaded.withStore("gaia bench") { [jobs, backlog] store in
                 try await store.migrate()
                 try fleet.start("dispatcher", name: "dispatcher")
                 for name in names { try fleet.start("worker", name: name) }
                 try await fleet.awaitReady(store, workers: names.count, within: .seconds(60))
-                let run = BenchRun(loaded, jobs: jobs)
                 let idle = names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0
-                let seconds = try await run.measure { names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0 }
+                let run = BenchRun(loaded, jobs: jobs) { names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0 }
+                if backlog { try await fleet.stop(names) }
+                let seconds = try await run.measure(
+                    afterPublishing: !backlog
+                        ? nil
+                        : {
+                            for name in names { try fleet.start("worker", name: name) }
+                        })
                 let counts = try await store.counts(subsystem: "gaia")
                 try await fleet.stop()
                 guard counts[.succeeded]?.jobs == jobs else {
@@ -107,14 +115,16 @@ struct BenchCommand: AsyncParsableCommand {
 private struct BenchRun: Sendable {
     let configuration: FleetConfiguration
     let jobs: Int
+    let residentBytes: @Sendable () -> Int
 
     /// Jobs in one publish call.
     private static let batch = 500
     private static let lanes = 4
 
-    init(_ configuration: FleetConfiguration, jobs: Int) {
+    init(_ configuration: FleetConfiguration, jobs: Int, residentBytes: @escaping @Sendable () -> Int) {
         self.configuration = configuration
         self.jobs = jobs
+        self.residentBytes = residentBytes
     }
 
     /// Several batches are under way at once, or the broker's answer to one would be waited for by all.
@@ -138,7 +148,11 @@ private struct BenchRun: Sendable {
         }
     }
 
-    func measure(residentBytes: () -> Int) async throws -> (total: Double, publishing: Double, peakBytes: Int) {
+    /// - Parameter afterPublishing: starts the workers once all is published; nil when they run already and publishing and
+    ///   working go on at the same time.
+    func measure(
+        afterPublishing: (() throws -> Void)?
+    ) async throws -> (total: Double, publishing: Double, peakBytes: Int) {
         let amqp = try configuration.amqp("gaia bench")
         let logger = configuration.logger
         let results = ReplyQueue(
@@ -155,10 +169,19 @@ private struct BenchRun: Sendable {
                 return nil
             }
             while results.consumer.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
-            let begin = ContinuousClock.now
-            group.addTask {
+            var begin = ContinuousClock.now
+            var publishing: Double?
+            if let afterPublishing {
+                Progress.shared.show("publishing \(Terminal.grouped(jobs)) jobs …")
                 try await publish(producer)
-                return (ContinuousClock.now - begin).inSeconds
+                publishing = (ContinuousClock.now - begin).inSeconds
+                begin = .now
+                try afterPublishing()
+            } else {
+                group.addTask { [begin] in
+                    try await publish(producer)
+                    return (ContinuousClock.now - begin).inSeconds
+                }
             }
             var seen = Set<String>(minimumCapacity: jobs)
             var peak = 0
@@ -175,9 +198,8 @@ private struct BenchRun: Sendable {
             let total = (ContinuousClock.now - begin).inSeconds
             await results.consumer.close()
             await producer.close()
-            var publishing = total
-            while let part = try await group.next() { if let part { publishing = part } }
-            return (total, publishing, peak)
+            while let part = try await group.next() { publishing = part ?? publishing }
+            return (total, publishing ?? total, peak)
         }
     }
 }

@@ -47,11 +47,10 @@ final class Fleet: Sendable {
         processes.first { !expected.contains($0.key) && !$0.value.isRunning }?.key
     }
 
-    /// SIGTERM to all, and waits for them.
-    func stop() async throws {
+    /// SIGTERM to all, or to those with these names, and waits for them.
+    func stop(_ names: [String]? = nil) async throws {
         let all = running.withLock { running in
-            defer { running = [:] }
-            return Array(running.values)
+            (names ?? Array(running.keys)).compactMap { running.removeValue(forKey: $0) }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for process in all { group.addTask { _ = try await process.stop(grace: .seconds(40)) } }

@@ -59,21 +59,21 @@ struct WorkerCommand: AsyncParsableCommand {
     func run() async throws {
         try await report {
             let loaded = try settings.load()
-            let api = loaded.api
-            var definitions = Catalogue.definitions(api)
-            if !loaded.workerSubsystems.isEmpty {
-                let known = Set(definitions.map(\.type.subsystem))
-                for name in loaded.workerSubsystems where !known.contains(name) {
-                    throw CommandFailure(
-                        .configuration,
-                        "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))")
+            try await loaded.withAPI { api in
+                var definitions = Catalogue.definitions(api)
+                if !loaded.workerSubsystems.isEmpty {
+                    let known = Set(definitions.map(\.type.subsystem))
+                    for name in loaded.workerSubsystems where !known.contains(name) {
+                        throw CommandFailure(
+                            .configuration,
+                            "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))")
+                    }
+                    definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
                 }
-                definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
+                let worker = Worker(
+                    try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger)
+                try await serve([worker], logger: loaded.logger)
             }
-            let worker = Worker(
-                try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger)
-            try await serve([worker], logger: loaded.logger)
-            await api.close()
         }
     }
 }

@@ -70,10 +70,13 @@ extension FleetConfiguration {
         return logger
     }
 
-    var api: APISubsystem {
-        APISubsystem(
-            connections: apiConnectionsMax, connectionsPerHost: apiConnectionsPerHostMax,
-            responseBytesMax: apiResponseBytesMax)
+    /// Runs `body` with the means for HTTP calls. Their thread has ended when this returns: one that is still in C code
+    /// while the process exits would crash it.
+    func withAPI<Value>(_ body: (APISubsystem) async throws -> Value) async throws -> Value {
+        try await closing(
+            APISubsystem(
+                connections: apiConnectionsMax, connectionsPerHost: apiConnectionsPerHostMax,
+                responseBytesMax: apiResponseBytesMax), after: body)
     }
 
     func dispatcher(name: String?) throws -> DispatcherConfiguration {
@@ -113,6 +116,15 @@ extension FleetConfiguration {
     }
 }
 
+private func closing<Value>(
+    _ api: APISubsystem, after body: (APISubsystem) async throws -> Value
+) async throws -> Value {
+    let result: Result<Value, any Error>
+    do { result = .success(try await body(api)) } catch { result = .failure(error) }
+    await api.close()
+    return try result.get()
+}
+
 /// The kinds of job that this program knows.
 enum Catalogue {
     static func definitions(_ api: APISubsystem) -> [JobDefinition] {
@@ -120,10 +132,8 @@ enum Catalogue {
     }
 
     /// For commands that only describe: opens no connection.
-    static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async rethrows -> Value {
-        let api = APISubsystem()
-        defer { Task { await api.close() } }
-        return try await body(definitions(api))
+    static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async throws -> Value {
+        try await closing(APISubsystem()) { try await body(definitions($0)) }
     }
 
     static let subsystems = ["api", "gaia"]
