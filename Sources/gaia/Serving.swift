@@ -66,7 +66,8 @@ struct WorkerCommand: AsyncParsableCommand {
                     for name in loaded.workerSubsystems where !known.contains(name) {
                         throw CommandFailure(
                             .configuration,
-                            "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))")
+                            "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))"
+                        )
                     }
                     definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
                 }

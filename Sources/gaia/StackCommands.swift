@@ -121,7 +121,6 @@ struct UpCommand: AsyncParsableCommand {
 
     private func run(_ loaded: FleetConfiguration, _ started: Stack?) async throws {
         let steps = try await loaded.withStore("gaia up") { try await $0.migrate() }
-        let api = loaded.api
         let ready = ReadyBanner(
             lines: [
                 started.flatMap(\.broker.managementURL).map { url in
@@ -131,11 +130,12 @@ struct UpCommand: AsyncParsableCommand {
                 "Try: gaia enqueue --type gaia.noop.v1 --wait",
             ].compactMap { $0 } + steps.map { "schema: applied \($0.version) \($0.name)" }, parts: 2)
         let dispatcher = Dispatcher(try loaded.dispatcher(name: nil), logger: loaded.logger) { ready.partIsReady() }
-        let worker = Worker(
-            try WorkerConfiguration(loaded), definitions: Catalogue.definitions(api), logger: loaded.logger
-        ) { ready.partIsReady() }
-        try await serve([dispatcher, worker], logger: loaded.logger)
-        await api.close()
+        try await loaded.withAPI { api in
+            let worker = Worker(
+                try WorkerConfiguration(loaded), definitions: Catalogue.definitions(api), logger: loaded.logger
+            ) { ready.partIsReady() }
+            try await serve([dispatcher, worker], logger: loaded.logger)
+        }
     }
 }
 

@@ -17,34 +17,39 @@ struct OutageTests {
         try await Isolated.use(on: stack) { try await body(servers, $0) }
     }
 
-    private static let jobs = 2_000
+    /// Jobs for each fault.
+    private static let jobs = 1_000
 
-    /// Publishes jobs to two workers, breaks something once some results are there, and counts at the end.
-    private func underLoad(_ place: Isolated, _ fault: @Sendable () async throws -> Void) async throws {
+    /// Publishes jobs to two workers, lets each fault happen in the midst of its share of them, and counts at the end.
+    private func underLoad(_ place: Isolated, _ faults: [@Sendable () async throws -> Void]) async throws {
         try await TestFleet.use(place, durable: true, workers: 0) { fleet in
             try await ProgramGroup.use(environment: place.environment) { programs in
                 let children = [
                     try await programs.serve("dispatcher", "dispatcher"),
                     try await programs.serve("worker", "first"), try await programs.serve("worker", "second"),
                 ]
-                let keys = (0..<Self.jobs).map { "job-\($0)" }
-                async let publishing: Void = {
-                    for start in stride(from: 0, to: keys.count, by: 100) {
-                        try await fleet.enqueuePatiently(
-                            keys[start..<start + 100].map { try Job(NoopParameters(), key: $0) })
-                    }
-                }()
-                try await fleet.mailbox.wait(for: "the first results") { $0.results.count >= 200 }
-                try await fault()
-                try await publishing
-                let contents = try await fleet.mailbox.wait(for: "all results", within: .seconds(120)) { contents in
-                    Set(contents.results.compactMap(\.key)).count >= keys.count
+                let keys = faults.indices.map { fault in (0..<Self.jobs).map { "job-\(fault)-\($0)" } }
+                for (fault, keys) in zip(faults, keys) {
+                    let before = fleet.mailbox.now.results.count
+                    async let publishing: Void = {
+                        for start in stride(from: 0, to: keys.count, by: 100) {
+                            let batch = keys[start..<start + 100]
+                            try await fleet.enqueuePatiently(batch.map { try Job(NoopParameters(), key: $0) })
+                        }
+                    }()
+                    try await fleet.mailbox.wait(for: "some results") { $0.results.count >= before + 200 }
+                    try await fault()
+                    try await publishing
                 }
-                #expect(Set(contents.results.compactMap(\.key)) == Set(keys))
+                let wanted = Set(keys.joined())
+                let contents = try await fleet.mailbox.wait(for: "all results", within: .seconds(120)) { contents in
+                    Set(contents.results.compactMap(\.key)).count >= wanted.count
+                }
+                #expect(Set(contents.results.compactMap(\.key)) == wanted)
                 // A result may come twice after an outage, but it is the same one.
-                #expect(Set(contents.results.map(\.document)).count == keys.count)
+                #expect(Set(contents.results.map(\.document)).count == wanted.count)
                 let counts = try await fleet.store.counts(subsystem: "gaia")
-                #expect(counts.mapValues(\.jobs) == [.succeeded: keys.count])
+                #expect(counts.mapValues(\.jobs) == [.succeeded: wanted.count])
                 for child in children { #expect(try await child.stop(grace: .seconds(60)) == .exited(0)) }
                 #expect(try await fleet.leftover(in: "gaia.jobs.gaia") == 0)
                 #expect(try await place.ready(in: FleetBroker.deadQueue) == 0)
@@ -52,23 +57,35 @@ struct OutageTests {
         }
     }
 
-    @Test("The broker is killed and comes back under load: every job has its one result")
+    /// The restart comes first: RabbitMQ 3.10 may leave a quorum queue without leader when it is killed within moments
+    /// of the queue's declaration, before Ra's directory of names is on disk.
+    @Test("The broker is restarted, then killed, under load: every job has its one result")
     func broker() async throws {
         try await use { servers, place in
-            try await underLoad(place) {
-                try servers.broker.kill()
-                try await servers.broker.startAgain()
-            }
+            try await underLoad(
+                place,
+                [
+                    { try await servers.broker.restart() },
+                    {
+                        try servers.broker.kill()
+                        try await servers.broker.startAgain()
+                    },
+                ])
         }
     }
 
-    @Test("The database is killed and comes back under load: every job has its one result")
+    @Test("The database is restarted, then killed, under load: every job has its one result")
     func database() async throws {
         try await use { servers, place in
-            try await underLoad(place) {
-                try servers.database.kill()
-                try await servers.database.startAgain()
-            }
+            try await underLoad(
+                place,
+                [
+                    { try await servers.database.restart() },
+                    {
+                        try servers.database.kill()
+                        try await servers.database.startAgain()
+                    },
+                ])
         }
     }
 
