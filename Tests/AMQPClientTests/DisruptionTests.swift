@@ -105,6 +105,8 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         async throws
     {
         let configuration = try await configuration()
+        // A young quorum queue is no use here: RabbitMQ 3.10 finds no leader for one after a kill.
+        let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
         let events = EventLog()
         try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(90), events: events) {
             publisher in

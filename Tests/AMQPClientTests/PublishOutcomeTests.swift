@@ -128,16 +128,20 @@ import Testing
         let broker = try MuteBroker()
         var configuration = AMQPConfiguration(endpoints: [AMQPEndpoint(host: "127.0.0.1", port: broker.port)])
         configuration.heartbeat = .zero
-        configuration.stallTimeout = .milliseconds(300)
+        // Long enough for the handshake on a busy machine, short enough to be waited for.
+        configuration.stallTimeout = .seconds(2)
         configuration.backoff = AMQPBackoff(initial: .milliseconds(10), max: .milliseconds(50))
         let events = EventLog()
-        try await withPublisher(configuration, maxUnconfirmed: 2, publishTimeout: .milliseconds(300), events: events) {
+        try await withPublisher(configuration, maxUnconfirmed: 2, publishTimeout: .seconds(2), events: events) {
             publisher in
+            let isConnected = try await events.has(
+                { if case .connected(1, _) = $0 { true } else { false } }, within: .seconds(10))
+            #expect(isConnected)
             let outcomes = await publisher.publish((0..<5).map { message("q", "\($0)") })
             #expect(outcomes.map(\.isUnknown) == [true, true, false, false, false])
             #expect(outcomes.map(\.isNotSent) == [false, false, true, true, true])
             let isReplaced = try await events.has(
-                { if case .connected(2, _) = $0 { true } else { false } }, within: .seconds(10))
+                { if case .connected(2, _) = $0 { true } else { false } }, within: .seconds(20))
             #expect(isReplaced)
             #expect(events.disconnections.map(\.kind) == [.timeout])
             // There is room in the window again.

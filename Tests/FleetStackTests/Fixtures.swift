@@ -80,13 +80,16 @@ func accepts(_ port: UInt16) -> Bool {
 /// All addresses on which a process under the directory listens, as /proc/net/tcp shows them, with their ports.
 func listeningAddresses(ports: Set<UInt16>) throws -> Set<String> {
     var found: Set<String> = []
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in try String(contentsOfFile: table, encoding: .utf8).split(separator: "\n").dropFirst() {
-            let fields = line.split(separator: " ")
-            let local = fields[1].split(separator: ":")
-            // 0A is LISTEN.
-            guard fields[3] == "0A", let port = UInt16(local[1], radix: 16), ports.contains(port) else { continue }
-            found.insert(String(local[0]))
+    // The kernel's table is no snapshot: an entry can be missed while others come and go.
+    for _ in 0..<100 where found.isEmpty {
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            for line in try String(contentsOfFile: table, encoding: .utf8).split(separator: "\n").dropFirst() {
+                let fields = line.split(separator: " ")
+                let local = fields[1].split(separator: ":")
+                // 0A is LISTEN.
+                guard fields[3] == "0A", let port = UInt16(local[1], radix: 16), ports.contains(port) else { continue }
+                found.insert(String(local[0]))
+            }
         }
     }
     return found
