@@ -26,6 +26,8 @@ final class EngineLoop {
     private let outbox = Outbox()
     private var connections: [UInt64: Connection] = [:]
     private var attempts: [UInt64: ConnectAttempt] = [:]
+    /// How long closing waits for the attempts that it aborted.
+    private var attemptsUntil = Moment.now
     private var free: [UInt64] = []
     /// Connections that are not in service yet, with the answer to what they were greeted with.
     private var greetings: [UInt64: OneShot<WorkUnit.Answer>] = [:]
@@ -94,7 +96,7 @@ final class EngineLoop {
         }
         switch phase {
         case .running: consider(roster.nextDeadline)
-        case .closing(let until, _): consider(until)
+        case .closing(let until, _): consider(connections.isEmpty ? attemptsUntil : until)
         case .waiting, .ended: break
         }
         return deadline
@@ -350,8 +352,10 @@ final class EngineLoop {
         case .closing, .ended: return
         }
         phase = .closing(until: now + configuration.closeTimeout, because: error)
+        // Their threads are waited for: one that is still inside libpq while the process exits would crash it. Only a
+        // name lookup does not hear the abort.
+        attemptsUntil = now + configuration.closeTimeout
         for attempt in attempts.values { attempt.abort() }
-        attempts = [:]
         for unit in line.removeAll() { outbox.put(unit, .failure(error ?? .poolClosed)) }
     }
 
@@ -363,7 +367,7 @@ final class EngineLoop {
         }
         free = []
         if now >= until { for connection in connections.values { drop(connection, .poolClosed) } }
-        guard connections.isEmpty else { return }
+        guard connections.isEmpty, attempts.isEmpty || now >= attemptsUntil else { return }
         phase = .ended
         publish()
         // Answer what came in meanwhile before anybody learns that this is over.

@@ -248,7 +248,7 @@ struct PoolTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await pool.run() }
             _ = try await pool.execute(sql("select 1"))
-            async let last = pool.execute(sql("select 5 from pg_sleep(0.2)"))
+            async let last = pool.execute(sql("select 5 from pg_sleep(2)"))
             try await eventually("it runs") { pool.status.busy == 1 }
             group.cancelAll()
             #expect(try await last.single().get(0) == 5)
