@@ -51,7 +51,7 @@ struct DemoRun: Sendable {
             try await fleet.awaitReady(store, workers: 2, within: .seconds(60))
             stages.end("dispatcher, worker-1 and worker-2 started, target on port \(port)")
             Terminal.error(
-                "          watch it in RabbitMQ's management UI: \(stack.broker.managementURL ?? "") (user \(PrivateBroker.user), password \(stack.broker.password))"
+                "          watch it in RabbitMQ's management UI: \(stack.broker.managementURL ?? "")\n          user \(PrivateBroker.user), password \(stack.broker.password)"
             )
 
             let queue = ReplyQueue(
