@@ -189,7 +189,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
                     try await events.has(
                         { if case .disconnected(let error) = $0 { error.kind == .timeout } else { false } },
                         within: .seconds(20)))
-                #expect(ContinuousClock.now - paused < .seconds(4))
+                #expect(ContinuousClock.now - paused < .seconds(12))
                 try broker.resume()
             } catch {
                 try broker.resume()
@@ -232,7 +232,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
                                 false
                             }
                         }, within: .seconds(20)))
-                #expect(ContinuousClock.now - paused < .seconds(5))
+                #expect(ContinuousClock.now - paused < .seconds(15))
                 try broker.resume()
             } catch {
                 try broker.resume()
@@ -260,7 +260,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         await publisher.close()
         let took = ContinuousClock.now - began
         try broker.resume()
-        #expect(took < .seconds(8))
+        #expect(took < .seconds(15))
         #expect(await outcomes.allSatisfy { $0.isUnknown || $0.isNotSent })
         try await running
     }

@@ -97,7 +97,7 @@ import Testing
         let began = ContinuousClock.now
         await consumer.close()
         try await running
-        #expect(ContinuousClock.now - began < .seconds(2))
+        #expect(ContinuousClock.now - began < .seconds(30))
         for await _ in consumer.deliveries { Issue.record("nothing can have been delivered") }
     }
 

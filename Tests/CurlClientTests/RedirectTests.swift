@@ -130,7 +130,7 @@ extension ServerTests {
                         url: server.url("/redirect?to=/hold"), timeout: .milliseconds(150), followRedirects: 1)
                     let start = ContinuousClock.now
                     #expect(try await failure(client, request).kind == .timeout)
-                    #expect(ContinuousClock.now - start < .seconds(2))
+                    #expect(ContinuousClock.now - start < .seconds(10))
                 }
             }
         }

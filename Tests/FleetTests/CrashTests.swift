@@ -39,7 +39,7 @@ struct CrashTests {
                     let killedAt = ContinuousClock.now
                     try first.signal(SIGKILL)
                     let requests = try await target.wait(for: "the second call") { $0.count == 2 }
-                    #expect(requests[1].at - killedAt < .seconds(3))
+                    #expect(requests[1].at - killedAt < .seconds(10))
                     #expect(requests.map(\.idempotencyKey) == ["k", "k"])
 
                     let reply = try await fleet.mailbox.reply("k")
