@@ -100,7 +100,10 @@ let package = Package(
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),
         tests("FleetConfigurationTests", ["FleetConfiguration"]),
-        tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetStore", "FleetWorker", "AMQPClient"]),
+        tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetTestKit", "AMQPClient"]),
+        tests(
+            "FleetWorkerTests",
+            ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient"]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("APISubsystemTests", ["APISubsystem", "FleetModel"], exclude: ["Resources"]),
         tests("FleetTests", fleet + ["FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetStack", "APISubsystem"]),

@@ -60,7 +60,7 @@ public final class Dispatcher: Service {
                     queue: FleetBroker.enqueueQueue, prefetch: Self.requestPrefetch, consumerTag: configuration.name)
             ],
             topology: FleetBroker.topology(subsystems: configuration.subsystems), logger: logger)
-        pool = PostgresPool(configuration: configuration.database, logger: logger)
+        pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
         store = FleetStore(pool: pool)
     }
 

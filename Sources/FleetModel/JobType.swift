@@ -20,11 +20,11 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
         }
         let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count >= 2, let first = parts.first, let last = parts.last,
-            parts.dropLast().allSatisfy({ Self.isPart($0) }), first.count <= Self.subsystemBytesMax,
+            parts.dropLast().allSatisfy(Self.isPart), first.count <= Self.subsystemBytesMax,
             last.count >= 2, last.first == UInt8(ascii: "v"), last.dropFirst().allSatisfy(Self.isDigit)
         else { throw JobTypeError(name: name) }
         self.name = name
-        self.subsystem = String(decoding: first, as: UTF8.self)
+        self.subsystem = String(Substring(first))
     }
 
     /// For names written in the program; a malformed one is a mistake of the programmer and stops the program.
@@ -43,8 +43,7 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
         text.utf8.count <= subsystemBytesMax && isPart(text.utf8[...])
     }
 
-    private static func isPart(_ part: Substring.UTF8View) -> Bool { isPart(Array(part)[...]) }
-    private static func isPart(_ part: some Collection<UInt8>) -> Bool {
+    private static func isPart(_ part: Substring.UTF8View) -> Bool {
         guard let first = part.first, isLetter(first) else { return false }
         return part.allSatisfy { isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "-") }
     }

@@ -20,6 +20,22 @@ public struct FleetStore: Sendable {
 
     public init(pool: PostgresPool) { self.pool = pool }
 
+    /// For the connections of workers and dispatchers, whose statements all find rows by key or by an index made for them.
+    ///
+    /// Left to itself, the planner sees a batch of hundreds beside a table that was small when it last looked, joins the
+    /// two by a sequential scan, and keeps that plan while the table grows: each batch then reads every job there ever
+    /// was. These settings leave it the index, and let it plan once.
+    public static func keyed(_ database: PostgresConfiguration) -> PostgresConfiguration {
+        var keyed = database
+        keyed.sessionSettings.merge(
+            [
+                "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
+                "plan_cache_mode": "force_generic_plan",
+            ]
+        ) { given, _ in given }
+        return keyed
+    }
+
     /// Advisory locks of workers' lives: class of the pair (class, worker id). The bytes spell "GAIA".
     public static let livenessLockClass: Int32 = 0x4741_4941
     /// The advisory lock of leadership: class of the pair (class, 1).

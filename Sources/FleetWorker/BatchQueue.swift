@@ -8,7 +8,7 @@ final class BatchQueue<Element: Sendable>: Sendable {
     private struct State {
         var elements: [Element] = []
         var isFinished = false
-        var consumer: CheckedContinuation<[Element]?, Never>?
+        var consumer: CheckedContinuation<Void, Never>?
     }
 
     private let state = Mutex(State())
@@ -17,43 +17,41 @@ final class BatchQueue<Element: Sendable>: Sendable {
 
     func append(contentsOf batch: some Collection<Element>) {
         if batch.isEmpty { return }
-        let wake = state.withLock { state -> (CheckedContinuation<[Element]?, Never>, [Element])? in
-            state.elements.append(contentsOf: batch)
-            guard let consumer = state.consumer else { return nil }
-            state.consumer = nil
-            let taken = state.elements
-            state.elements = []
-            return (consumer, taken)
-        }
-        if let (consumer, taken) = wake { consumer.resume(returning: taken) }
+        wake { $0.elements.append(contentsOf: batch) }
     }
 
     /// No more will come; the consumer gets what is there and then nil.
-    func finish() {
-        let consumer = state.withLock { state -> CheckedContinuation<[Element]?, Never>? in
-            state.isFinished = true
+    func finish() { wake { $0.isFinished = true } }
+
+    /// The consumer takes what is there when it runs, not when it was woken: what gathers in between goes with it.
+    private func wake(_ change: (inout State) -> Void) {
+        let consumer = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            change(&state)
             defer { state.consumer = nil }
             return state.consumer
         }
-        consumer?.resume(returning: nil)
+        consumer?.resume()
     }
 
     /// Everything that has gathered, at least one element; nil when the queue is finished and empty. It does not end by
     /// task cancellation: whoever stops the stages finishes their queues in order, so that nothing is left in one.
     func next() async -> [Element]? {
-        await withCheckedContinuation { continuation in
-            let now = state.withLock { state -> [Element]?? in
-                if !state.elements.isEmpty {
-                    let taken = state.elements
-                    state.elements = []
-                    return .some(taken)
-                }
-                if state.isFinished { return .some(nil) }
-                precondition(state.consumer == nil, "a batch queue has one consumer")
-                state.consumer = continuation
-                return .none
+        while true {
+            let (taken, isFinished) = state.withLock { state in
+                defer { state.elements = [] }
+                return (state.elements, state.isFinished)
             }
-            if let now { continuation.resume(returning: now) }
+            if !taken.isEmpty { return taken }
+            if isFinished { return nil }
+            await withCheckedContinuation { continuation in
+                let isLate = state.withLock { state in
+                    precondition(state.consumer == nil, "a batch queue has one consumer")
+                    if !state.elements.isEmpty || state.isFinished { return true }
+                    state.consumer = continuation
+                    return false
+                }
+                if isLate { continuation.resume() }
+            }
         }
     }
 }

@@ -72,12 +72,15 @@ final class Settler: Sendable {
     func complete() async {
         completing.up()
         defer { completing.down() }
+        var pace = Pace(now: .now)
         while let batch = await endings.next() {
+            let begin = ContinuousClock.now
             var rest = batch[...]
             while !rest.isEmpty {
                 await complete(Array(rest.prefix(BatchLimit.completion)))
                 rest = rest.dropFirst(BatchLimit.completion)
             }
+            await pace.rest(after: batch.count, begunAt: begin, isFull: batch.count >= BatchLimit.completion)
         }
     }
 

@@ -68,7 +68,7 @@ public final class Worker: Service {
                     consumerTag: configuration.name)
             },
             topology: topology, logger: logger)
-        pool = PostgresPool(configuration: configuration.database, logger: logger)
+        pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
         store = FleetStore(pool: pool)
         intake = Intake(
             slots: Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) }))
@@ -230,6 +230,7 @@ public final class Worker: Service {
     private func claim() async {
         claiming.up()
         defer { claiming.down() }
+        var pace = Pace(now: .now)
         while let batch = await intake.next() {
             let begin = ContinuousClock.now
             var fresh: [Arrival] = []
@@ -243,10 +244,7 @@ public final class Worker: Service {
             }
             await ask(fresh) { try await self.store.claim($0, by: $1) }
             await ask(repeats) { try await self.store.classify($0, by: $1) }
-            if BatchLimit.isBusy(batch.count) {
-                // Ends early by cancellation, which needs no other answer than the next turn's.
-                try? await Task.sleep(until: begin + BatchLimit.busyPace, clock: .continuous)
-            }
+            await pace.rest(after: batch.count, begunAt: begin, isFull: batch.count == BatchLimit.claim)
         }
     }
 

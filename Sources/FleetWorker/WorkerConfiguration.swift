@@ -48,11 +48,4 @@ public struct WorkerConfiguration: Sendable {
 enum BatchLimit {
     static let claim = 500
     static let completion = 1_000
-
-    /// Under load a claim is not made more often than this, so that batches grow and the cost of a statement and a commit
-    /// is shared; a worker that is not busy claims each arrival at once.
-    static let busyPace: Duration = .milliseconds(8)
-
-    /// Whether a batch of this size tells of load: not a full one, after which the next is there already.
-    static func isBusy(_ count: Int) -> Bool { count >= 8 && count < claim }
 }

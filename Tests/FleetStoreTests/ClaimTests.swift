@@ -248,4 +248,35 @@ struct ClaimTests {
             #expect(answers.filter { $0.1.word == "parked" }.count == 500)
         }
     }
+
+    @Test("A growing table costs no more: batches find their jobs by key and never read the whole table")
+    func keyed() async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker()
+            for round in 0..<20 {
+                let keys = (0..<200).map { "\(round)-\($0)" }
+                let answers = try await ledger.store.claim(keys.map { Ledger.request($0) }, by: worker)
+                let completions = try zip(keys, answers).map { key, answer in
+                    let owned = try #require(answer.ownership)
+                    return Completion(
+                        identity: Ledger.identity(key), token: owned.token, attempt: owned.attempt,
+                        settlement: .succeed(output: "{}"))
+                }
+                _ = try await ledger.store.complete(completions, worker: "w")
+            }
+            // Each session counts for itself until it is told to add up.
+            let flush = PostgresStatement(name: "test-flush", sql: "select pg_stat_force_next_flush()::text")
+            let scans = PostgresStatement(
+                name: "test-scans",
+                sql: "select n_tup_upd, n_tup_hot_upd, seq_tup_read from pg_stat_user_tables where relname = 'job'")
+            try await ledger.eventually {
+                _ = try await ledger.pool.execute(flush)
+                let row = try #require(try await ledger.pool.execute(scans).first)
+                guard try row.get(0, as: Int64.self) == 4_000 else { return false }
+                #expect(try row.get(1, as: Int64.self) == 4_000, "each update stays on its page")
+                #expect(try row.get(2, as: Int64.self) == 0)
+                return true
+            }
+        }
+    }
 }

@@ -68,7 +68,7 @@ struct Ledger: Sendable {
     }
 
     private static func configuration(_ url: String, poolSize: Int) throws -> PostgresConfiguration {
-        var configuration = try PostgresConfiguration(url: url)
+        var configuration = FleetStore.keyed(try PostgresConfiguration(url: url))
         configuration.poolSize = poolSize
         return configuration
     }

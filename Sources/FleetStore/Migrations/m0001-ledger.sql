@@ -52,7 +52,7 @@ create table gaia.job (
     -- Every failed attempt: kind, code, message, attempt, worker, time.
     errors jsonb not null default '[]',
     primary key (subsystem, key)
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
 -- Deliveries owed: a job that stands here is published (again) when its time has come. A row is small and short-lived.
 create table gaia.agenda (

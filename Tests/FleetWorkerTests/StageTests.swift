@@ -2,6 +2,7 @@ import AMQPClient
 import FleetBroker
 import FleetModel
 import FleetStore
+import FleetTestKit
 import FleetWorker
 import Testing
 
