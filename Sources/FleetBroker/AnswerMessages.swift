@@ -81,24 +81,40 @@ extension Rejection {
     }
 }
 
-/// Something that happened to a job short of its end, for `gaia.events`.
+/// Something that happened to a job, for `gaia.events`.
 public struct JobEvent: Sendable {
-    public enum Kind: String, Sendable { case retrying, discarded, indeterminate }
+    public enum Kind: String, Sendable {
+        case retrying, snoozed, progress, discarded, cancelled, indeterminate
+
+        /// The event that tells of this end; success is told by the result alone.
+        public init?(ending state: JobState) {
+            switch state {
+            case .discarded: self = .discarded
+            case .cancelled: self = .cancelled
+            case .indeterminate: self = .indeterminate
+            default: return nil
+            }
+        }
+    }
 
     let kind: Kind
     let job: Job
     let attempt: Int
-    let error: String
+    let content: (name: StaticString, json: String)?
     let delay: Duration?
 
-    public init(_ kind: Kind, job: Job, attempt: Int, error: String, delay: Duration? = nil) {
+    /// - Parameter content: a further member of the event's data: its name and JSON text.
+    public init(
+        _ kind: Kind, job: Job, attempt: Int, content: (name: StaticString, json: String)? = nil, delay: Duration? = nil
+    ) {
         self.kind = kind
         self.job = job
         self.attempt = attempt
-        self.error = error
+        self.content = content
         self.delay = delay
     }
 
+    /// - Parameter token: of the claim that it is about; makes the event's id, so that a repeat has the same.
     public func message(token: Int64) -> AMQPMessage {
         let id = "\(job.identity)/\(kind.rawValue)/\(token)"
         var json = JSONText()
@@ -115,7 +131,7 @@ public struct JobEvent: Sendable {
         json.member("attempt", attempt)
         if let delay { json.member("retry_in_ms", delay.milliseconds) }
         if let subject = job.subject { json.member("for", subject) }
-        json.member("error", json: error)
+        if let content { json.member(content.name, json: content.json) }
         json.endObject()
         json.endObject()
         var properties = AMQPProperties()

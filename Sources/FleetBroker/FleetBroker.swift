@@ -8,6 +8,7 @@ import FleetModel
 ///
 /// ```
 ///  producer ──type──▶ gaia.jobs ──<subsystem>.#──▶ gaia.jobs.<subsystem> ──▶ worker
+///       urgent.type ──▶        └─urgent.<subsystem>.#─▶ gaia.jobs.<subsystem>.high ──▶ the same worker, first
 ///                        └─ unroutable ─▶ gaia.unroutable                       │
 ///                                                                               ├─▶ gaia.results  <type>.<outcome>
 ///  dispatcher ◀── gaia.enqueue ◀── requests (delay, batch)                      ├─▶ reply_to
@@ -31,6 +32,13 @@ public enum FleetBroker {
 
     /// The queue of one subsystem's jobs.
     public static func jobsQueue(_ subsystem: String) -> String { "gaia.jobs.\(subsystem)" }
+
+    /// The queue of one subsystem's urgent jobs. A queue beside the other, since quorum queues have no priorities before
+    /// RabbitMQ 4.
+    public static func urgentQueue(_ subsystem: String) -> String { "gaia.jobs.\(subsystem).high" }
+
+    /// What goes before the type in the routing key of an urgent job.
+    public static let urgentPrefix = "\(JobType.urgentLane)."
 
     /// How often the broker may redeliver a message before it takes it for poison. The ledger counts attempts; this only
     /// has to end a loop, and a crash of a worker counts against everything that it had prefetched, so it is high.

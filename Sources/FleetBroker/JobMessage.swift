@@ -5,6 +5,7 @@ import FleetModel
 public enum JobHeader {
     public static let deadline = "x-gaia-deadline-ms"
     public static let attemptsMax = "x-gaia-max-attempts"
+    public static let backoff = "x-gaia-backoff"
     public static let subject = "x-gaia-subject"
     public static let traceparent = "traceparent"
     public static let reason = "x-gaia-reason"
@@ -25,10 +26,13 @@ extension Job {
         properties.appID = producer
         if let deadline { properties.headers[JobHeader.deadline] = .int(deadline.milliseconds) }
         if let attemptsMax { properties.headers[JobHeader.attemptsMax] = .int(Int64(attemptsMax)) }
+        if let backoff { properties.headers[JobHeader.backoff] = .string(backoff.description) }
         if let subject { properties.headers[JobHeader.subject] = .string(subject) }
         if let traceparent { properties.headers[JobHeader.traceparent] = .string(traceparent) }
         return AMQPMessage(
-            exchange: FleetBroker.jobsExchange, routingKey: type.name, mandatory: true, properties: properties,
+            exchange: FleetBroker.jobsExchange,
+            routingKey: isUrgent ? FleetBroker.urgentPrefix + type.name : type.name, mandatory: true,
+            properties: properties,
             body: payload)
     }
 
@@ -47,7 +51,11 @@ extension Job {
         if delivery.flaws.contains(.headersTooDeep) {
             throw Rejection(.malformed, "the header table nests too deep; the fleet's headers are flat")
         }
-        let name = properties.type ?? delivery.routingKey
+        let isUrgent = delivery.routingKey.hasPrefix(FleetBroker.urgentPrefix)
+        let name =
+            properties.type
+            ?? (isUrgent
+                ? String(delivery.routingKey.dropFirst(FleetBroker.urgentPrefix.count)) : delivery.routingKey)
         let type: JobType
         do {
             type = try JobType(validating: name)
@@ -75,7 +83,14 @@ extension Job {
             attemptsMax: try Self.number(
                 JobHeader.attemptsMax, 1...Int64(RetryPolicy.attemptsCeiling), properties.headers
             ).map { Int($0) },
-            producer: properties.appID)
+            backoff: try Self.backoff(properties.headers), isUrgent: isUrgent, producer: properties.appID)
+    }
+
+    private static func backoff(_ headers: [String: AMQPValue]) throws(Rejection) -> Backoff? {
+        guard let text = try text(JobHeader.backoff, headers) else { return nil }
+        do { return try Backoff(parsing: text) } catch {
+            throw Rejection(.malformed, "the header \(JobHeader.backoff): \(error)")
+        }
     }
 
     private static func number(

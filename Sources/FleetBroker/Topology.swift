@@ -24,9 +24,11 @@ extension FleetBroker {
             AMQPBinding(queue: unroutableQueue, exchange: unroutableExchange, routingKey: ""),
         ]
         for subsystem in Set(subsystems).sorted() {
-            topology.queues.append(AMQPQueue(name: jobsQueue(subsystem), arguments: quorumWithDeadLetters))
-            topology.bindings.append(
-                AMQPBinding(queue: jobsQueue(subsystem), exchange: jobsExchange, routingKey: "\(subsystem).#"))
+            for (queue, prefix) in [(jobsQueue(subsystem), ""), (urgentQueue(subsystem), urgentPrefix)] {
+                topology.queues.append(AMQPQueue(name: queue, arguments: quorumWithDeadLetters))
+                topology.bindings.append(
+                    AMQPBinding(queue: queue, exchange: jobsExchange, routingKey: "\(prefix)\(subsystem).#"))
+            }
         }
         return topology
     }

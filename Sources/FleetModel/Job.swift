@@ -17,13 +17,17 @@ public struct Job: Sendable, Equatable {
     public var deadline: Duration?
     /// How many attempts it gets; the type's own number when absent.
     public var attemptsMax: Int?
+    /// How long to pause between tries; the type's own policy when absent.
+    public var backoff: Backoff?
+    /// Whether it goes before what waits already, by its subsystem's urgent lane.
+    public var isUrgent = false
     /// Who publishes it.
     public var producer: String?
 
     public init(
         type: JobType, key: String, payload: [UInt8], replyTo: String? = nil, correlationID: String? = nil,
         subject: String? = nil, traceparent: String? = nil, deadline: Duration? = nil, attemptsMax: Int? = nil,
-        producer: String? = nil
+        backoff: Backoff? = nil, isUrgent: Bool = false, producer: String? = nil
     ) {
         self.type = type
         self.key = key
@@ -34,6 +38,8 @@ public struct Job: Sendable, Equatable {
         self.traceparent = traceparent
         self.deadline = deadline
         self.attemptsMax = attemptsMax
+        self.backoff = backoff
+        self.isUrgent = isUrgent
         self.producer = producer
     }
 

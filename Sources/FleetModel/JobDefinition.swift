@@ -41,16 +41,54 @@ public struct JobContext: Sendable {
     /// W3C trace context, when the producer sent one.
     public let traceparent: String?
 
+    private let report: @Sendable (JobProgress) -> Void
+
     /// A key that stays the same over all attempts: hand it to services that apply a request once per key.
     public var idempotencyKey: String { key }
 
-    public init(type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?) {
+    /// Says how far the job is. It costs nothing to call often: the latest is written to the ledger and published as an
+    /// event about once a second, and lost when the worker dies.
+    ///
+    /// - Parameters:
+    ///   - fraction: from 0 to 1; what lies outside is cut off.
+    ///   - note: for a person, at most `JobProgress.noteCharactersMax` are kept.
+    public func progress(_ fraction: Double, _ note: String? = nil) { report(JobProgress(fraction, note)) }
+
+    public init(
+        type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?,
+        report: @escaping @Sendable (JobProgress) -> Void = { _ in }
+    ) {
+        self.report = report
         self.type = type
         self.key = key
         self.attempt = attempt
         self.token = token
         self.subject = subject
         self.traceparent = traceparent
+    }
+}
+
+/// How far a running job is, as its handler says.
+public struct JobProgress: Sendable, Equatable {
+    /// From 0 to 1.
+    public let fraction: Double
+    public let note: String?
+
+    public static let noteCharactersMax = 200
+
+    public init(_ fraction: Double, _ note: String?) {
+        self.fraction = fraction.isNaN ? 0 : max(0, min(fraction, 1))
+        self.note = note.map { String($0.prefix(Self.noteCharactersMax)).replacing("\0", with: "\u{FFFD}") }
+    }
+
+    /// As it is stored and published: `{"fraction": 0.5, "note": "…"}`.
+    public var document: String {
+        var json = JSONText()
+        json.beginObject()
+        json.member("fraction", json: "\((fraction * 10_000).rounded() / 10_000)")
+        if let note { json.member("note", note) }
+        json.endObject()
+        return json.text
     }
 }
 
@@ -63,7 +101,10 @@ public struct JobContext: Sendable {
 /// ```
 ///
 /// A handler is delivered a job at least once, so its effect must bear repetition: use `context.idempotencyKey`
-/// downstream. It must honour task cancellation, by which deadlines and draining reach it.
+/// downstream. One whose effect cannot bear it says `isRepeatable: false`: when its worker dies half way, or it is
+/// interrupted or fails with anything but a `JobFailure` of its own, the job becomes indeterminate and an operator
+/// decides (`gaia job resolve`). A handler must honour task cancellation, by which deadlines, calling off and draining
+/// reach it.
 public struct JobDefinition: Sendable {
     /// A payload that has been read; running it needs nothing more.
     public typealias Prepared = @Sendable (JobContext) async throws -> String
@@ -73,6 +114,8 @@ public struct JobDefinition: Sendable {
     public let retry: RetryPolicy
     /// How long one attempt may take before it is cancelled.
     public let timeout: Duration
+    /// Whether the effect may be repeated under the job's key.
+    public let isRepeatable: Bool
     /// One sentence for `gaia types`.
     public let summary: String
     private let decode: @Sendable ([UInt8]) throws(InvalidParameters) -> Prepared
@@ -83,10 +126,11 @@ public struct JobDefinition: Sendable {
     /// A handler with a result. `Output` is stored in the ledger and published as JSON.
     public init<Parameters: JobParameters, Output: Encodable & Sendable>(
         _ parameters: Parameters.Type, summary: String = "", retry: RetryPolicy = RetryPolicy(),
-        timeout: Duration = JobDefinition.timeoutDefault,
+        timeout: Duration = JobDefinition.timeoutDefault, isRepeatable: Bool = true,
         run: @escaping @Sendable (Parameters, JobContext) async throws -> Output
     ) {
-        self.init(parameters, summary: summary, retry: retry, timeout: timeout) { parameters, context -> String in
+        self.init(parameters, summary: summary, retry: retry, timeout: timeout, isRepeatable: isRepeatable) {
+            parameters, context -> String in
             try PayloadCoding.encode(try await run(parameters, context))
         }
     }
@@ -94,29 +138,41 @@ public struct JobDefinition: Sendable {
     /// A handler without a result.
     public init<Parameters: JobParameters>(
         _ parameters: Parameters.Type, summary: String = "", retry: RetryPolicy = RetryPolicy(),
-        timeout: Duration = JobDefinition.timeoutDefault,
+        timeout: Duration = JobDefinition.timeoutDefault, isRepeatable: Bool = true,
         run: @escaping @Sendable (Parameters, JobContext) async throws -> Void
     ) {
-        self.init(parameters, summary: summary, retry: retry, timeout: timeout) { parameters, context -> String in
+        self.init(parameters, summary: summary, retry: retry, timeout: timeout, isRepeatable: isRepeatable) {
+            parameters, context -> String in
             try await run(parameters, context)
             return "null"
         }
     }
 
     private init<Parameters: JobParameters>(
-        _: Parameters.Type, summary: String, retry: RetryPolicy, timeout: Duration,
+        _: Parameters.Type, summary: String, retry: RetryPolicy, timeout: Duration, isRepeatable: Bool,
         rendering run: @escaping @Sendable (Parameters, JobContext) async throws -> String
     ) {
         self.type = Parameters.type
         self.schema = Parameters.schema
         self.retry = retry
         self.timeout = timeout
+        self.isRepeatable = isRepeatable
         self.summary = summary
         self.decode = { payload throws(InvalidParameters) in
             let parameters = try PayloadCoding.decode(Parameters.self, from: payload)
             try parameters.validate()
             return { context in try await run(parameters, context) }
         }
+    }
+
+    /// An error that ended a run, as a failure. A `JobFailure` is the handler's own word. Anything else, when the effect
+    /// must not be repeated, leaves it open whether there was one.
+    public func failure(of error: any Error) -> JobFailure {
+        let failure = JobFailure(error)
+        if isRepeatable || error is JobFailure { return failure }
+        return JobFailure(
+            .unsafe, code: failure.code,
+            message: "it may have taken effect, and must not be repeated blindly: \(failure.message)")
     }
 
     /// Reads a payload once, as the type's own parameters.

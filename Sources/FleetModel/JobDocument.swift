@@ -7,7 +7,7 @@ import FoundationEssentials
 /// ```
 ///
 /// `type`, `key` and `payload` are required. Optional: `delay_ms`, `deadline_ms`, `max_attempts`, `reply_to`,
-/// `correlation_id`, `subject`. A name that is not one of these is refused, so that a misspelt one is not ignored.
+/// `correlation_id`, `subject`, `backoff` (see `Backoff`), `urgent` (true or false). A name that is not one of these is refused, so that a misspelt one is not ignored.
 public struct JobDocument: Sendable, Equatable {
     public let job: Job
     /// The payload in canonical form.
@@ -54,6 +54,14 @@ public struct JobDocument: Sendable, Equatable {
         let type: JobType
         do { type = try JobType(validating: typeName) } catch { throw InvalidJobDocument(error.description) }
         if let flaw = Job.flaw(inKey: key) { throw InvalidJobDocument(flaw) }
+        var backoff: Backoff?
+        if let text = try string("backoff") {
+            do { backoff = try Backoff(parsing: text) } catch { throw InvalidJobDocument(error.description) }
+        }
+        let urgent = fields["urgent"].map { String(Substring($0)) }
+        guard let isUrgent = [nil: false, "false": false, "true": true][urgent] else {
+            throw InvalidJobDocument("'urgent' must be true or false")
+        }
         let delayMax = Int(Self.delayMax.milliseconds)
         let delay = try integer("delay_ms", 0...delayMax)
         self.payload = String(Substring(payload))
@@ -62,7 +70,8 @@ public struct JobDocument: Sendable, Equatable {
             type: type, key: key, payload: Array(payload), replyTo: try string("reply_to"),
             correlationID: try string("correlation_id"), subject: try string("subject"),
             deadline: try integer("deadline_ms", 1...delayMax).map { .milliseconds($0) },
-            attemptsMax: try integer("max_attempts", 1...RetryPolicy.attemptsCeiling))
+            attemptsMax: try integer("max_attempts", 1...RetryPolicy.attemptsCeiling), backoff: backoff,
+            isUrgent: isUrgent)
         for (name, value) in [
             ("reply_to", job.replyTo), ("correlation_id", job.correlationID), ("subject", job.subject),
         ] {
@@ -79,6 +88,7 @@ public struct JobDocument: Sendable, Equatable {
 
     private static let names = [
         "type", "key", "payload", "delay_ms", "deadline_ms", "max_attempts", "reply_to", "correlation_id", "subject",
+        "backoff", "urgent",
     ]
 }
 

@@ -13,6 +13,9 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
     /// The longest name of a subsystem. A result's `message_id` holds it beside the key and the state.
     public static let subsystemBytesMax = 40
 
+    /// No subsystem is called this: it is the first word in the routing key of an urgent job.
+    public static let urgentLane = "urgent"
+
     /// Checks a name that came from outside.
     public init(validating name: String) throws(JobTypeError) {
         guard name.utf8.count <= Self.bytesMax else {
@@ -21,7 +24,8 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
         let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard parts.count >= 2, let first = parts.first, let last = parts.last,
             parts.dropLast().allSatisfy(Self.isPart), first.count <= Self.subsystemBytesMax,
-            last.count >= 2, last.first == UInt8(ascii: "v"), last.dropFirst().allSatisfy(Self.isDigit)
+            !first.elementsEqual(Self.urgentLane.utf8), last.count >= 2, last.first == UInt8(ascii: "v"),
+            last.dropFirst().allSatisfy(Self.isDigit)
         else { throw JobTypeError(name: name) }
         self.name = name
         self.subsystem = String(Substring(first))
@@ -40,7 +44,7 @@ public struct JobType: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
     /// Whether `text` may name a subsystem.
     public static func isSubsystem(_ text: String) -> Bool {
-        text.utf8.count <= subsystemBytesMax && isPart(text.utf8[...])
+        text.utf8.count <= subsystemBytesMax && text != urgentLane && isPart(text.utf8[...])
     }
 
     private static func isPart(_ part: Substring.UTF8View) -> Bool {
@@ -57,7 +61,8 @@ public struct JobTypeError: Error, Sendable, Equatable, CustomStringConvertible 
     public let name: String
     public var description: String {
         "'\(name)' is no job type: write it as SUBSYSTEM.NAME.vN in lower-case letters, digits and hyphens, "
-            + "SUBSYSTEM at most \(JobType.subsystemBytesMax) of them, for example api.request.v1"
+            + "SUBSYSTEM at most \(JobType.subsystemBytesMax) of them and not '\(JobType.urgentLane)', for example "
+            + "api.request.v1"
     }
 }
 

@@ -3,27 +3,26 @@
 /// Source of the default: full jitter, as in M. Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog,
 /// 2015): the pause is drawn evenly from zero to `base · 2^(attempt-1)`, at most `cap`.
 public struct RetryPolicy: Sendable, Equatable {
-    /// How the pause grows.
-    public enum Backoff: Sendable, Equatable {
-        /// Evenly drawn from 0 to `base · 2^(attempt-1)`, at most `cap`.
-        case exponentialFullJitter(base: Duration, cap: Duration)
-        /// Always the same pause.
-        case fixed(Duration)
-    }
-
     public var backoff: Backoff
     /// How many attempts a job gets in all, at least 1.
     public var attemptsMax: Int
+    /// How old a job may be, counted from its first claim, for another try to be made. Throttling and snoozing spend no
+    /// attempt; this ends them too.
+    public var ageMax: Duration
 
     /// The most attempts that a message may ask for.
     public static let attemptsCeiling = 1_000
+    /// A week.
+    public static let ageDefault: Duration = .seconds(7 * 86_400)
 
     public init(
-        backoff: Backoff = .exponentialFullJitter(base: .seconds(1), cap: .seconds(600)), attemptsMax: Int = 10
+        backoff: Backoff = .exponentialFullJitter(base: .seconds(1), cap: .seconds(600)), attemptsMax: Int = 10,
+        ageMax: Duration = RetryPolicy.ageDefault
     ) {
         precondition(attemptsMax >= 1, "a job needs at least one attempt")
         self.backoff = backoff
         self.attemptsMax = attemptsMax
+        self.ageMax = ageMax
     }
 
     /// One attempt, no retry.
@@ -31,16 +30,7 @@ public struct RetryPolicy: Sendable, Equatable {
 
     /// The pause before the next try, after attempt number `attempt` (from 1) has failed.
     public func delay(afterAttempt attempt: Int, using random: inout some RandomNumberGenerator) -> Duration {
-        switch backoff {
-        case .fixed(let pause): return pause
-        case .exponentialFullJitter(let base, let cap):
-            // 2^40 milliseconds is thirty years: a larger exponent could only overflow.
-            let factor = 1 << min(max(attempt - 1, 0), 40)
-            let baseMilliseconds = max(base.milliseconds, 1)
-            let (product, overflow) = baseMilliseconds.multipliedReportingOverflow(by: Int64(factor))
-            let ceiling = overflow ? cap.milliseconds : min(product, cap.milliseconds)
-            return .milliseconds(Int64.random(in: 0...max(ceiling, 0), using: &random))
-        }
+        backoff.delay(afterAttempt: attempt, using: &random)
     }
 }
 

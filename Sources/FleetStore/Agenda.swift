@@ -41,7 +41,8 @@ extension FleetStore {
                 job: Job(
                     type: type, key: try row.get(1), payload: Array(payload.utf8), replyTo: try row.get(6),
                     correlationID: try row.get(7), subject: try row.get(8), traceparent: try row.get(9),
-                    producer: try row.get(10)),
+                    backoff: try row.get(11, as: String?.self).map { try Backoff(parsing: $0) },
+                    isUrgent: try row.get(12), producer: try row.get(10)),
                 dueAt: try row.get(2), reason: try row.get(3))
         }
     }
@@ -141,6 +142,7 @@ extension FleetStore {
             .textArray(requests.map { $0.job.producer }), .int32Array(requests.map { Int32($0.job.attemptsMax ?? 0) }),
             .int64Array(requests.map { $0.delay.milliseconds }),
             .int64Array(requests.map { $0.job.deadline?.milliseconds }),
+            .textArray(requests.map { $0.job.backoff?.description }), .boolArray(requests.map { $0.job.isUrgent }),
         ]
     }
 }

@@ -21,11 +21,14 @@ public struct ClaimRequest: Sendable {
     public let payload: String
     /// What the job's row shall say when this is its first claim.
     public let attemptsMax: Int
+    /// Whether another may run the job again when its worker is lost half way.
+    public let isRepeatable: Bool
 
-    public init(job: Job, payload: String, attemptsMax: Int) {
+    public init(job: Job, payload: String, attemptsMax: Int, isRepeatable: Bool = true) {
         self.job = job
         self.payload = payload
         self.attemptsMax = attemptsMax
+        self.isRepeatable = isRepeatable
     }
 }
 
@@ -35,6 +38,9 @@ public enum ClaimAnswer: Sendable {
     case claimed(Ownership)
     /// It is done; this is what is to be answered.
     case finished(JobResult)
+    /// It ended by this very claim and does not run: it was called off, or its worker was lost and it must not be
+    /// repeated, or it has taken down too many workers.
+    case ended(JobResult)
     /// Another attempt owns it, or it waits for its next try. Whom to answer has been written down, and the agenda will
     /// deliver it again if need be: the delivery in hand may be acknowledged.
     case parked
@@ -53,12 +59,26 @@ public struct Ownership: Sendable, Equatable {
     public let attemptsMax: Int
     /// What is left of the job's deadline, when it has one. May be negative.
     public let remaining: Duration?
+    /// Since the job's first claim, or since it was scheduled.
+    public let age: Duration
+    /// How many workers were lost while they ran it.
+    public let crashes: Int
 
-    package init(token: Int64, attempt: Int, attemptsMax: Int, remaining: Duration?) {
+    /// After so many losses of its worker a job runs with nothing beside it.
+    public static let crashesBeforeAlone = 2
+
+    /// Whether this claim must run alone, so that a further loss accuses no other.
+    public var isSuspect: Bool { crashes >= Self.crashesBeforeAlone }
+
+    package init(
+        token: Int64, attempt: Int, attemptsMax: Int, remaining: Duration?, age: Duration = .zero, crashes: Int = 0
+    ) {
         self.token = token
         self.attempt = attempt
         self.attemptsMax = attemptsMax
         self.remaining = remaining
+        self.age = age
+        self.crashes = crashes
     }
 }
 
@@ -80,12 +100,25 @@ extension FleetStore {
         for row in rows {
             let identity = try JobIdentity(subsystem: row.get(0), key: row.get(1))
             guard let position = positions[identity] else { continue }
+            let state = try row.get(6, as: String.self)
+            if state != JobState.running.rawValue {
+                guard let final = JobState(rawValue: state), final.isFinal else { throw UnknownState(name: state) }
+                answers[position] = .ended(
+                    JobResult(
+                        identity: identity, type: requests[position].job.type.name, state: final,
+                        attempt: Int(try row.get(2, as: Int32.self)),
+                        finishedAt: try row.get(9, as: PostgresTimestamp.self).iso8601, output: nil,
+                        error: try row.get(10)))
+                continue
+            }
             let remaining = try row.get(5, as: Int64?.self)
             answers[position] = .claimed(
                 Ownership(
                     token: try row.get(4), attempt: Int(try row.get(2, as: Int32.self)),
                     attemptsMax: Int(try row.get(3, as: Int32.self)),
-                    remaining: remaining.map { .milliseconds($0) }))
+                    remaining: remaining.map { .milliseconds($0) },
+                    age: .milliseconds(try row.get(7, as: Int64.self)),
+                    crashes: Int(try row.get(8, as: Int16.self))))
         }
         let open = answers.indices.filter { answers[$0] == nil }
         if !open.isEmpty {
@@ -151,7 +184,8 @@ extension FleetStore {
             .textArray(requests.map { $0.job.replyTo }), .textArray(requests.map { $0.job.correlationID }),
             .textArray(requests.map { $0.job.subject }), .textArray(requests.map { $0.job.traceparent }),
             .textArray(requests.map { $0.job.producer }), .int32Array(requests.map { Int32($0.attemptsMax) }),
-            .int64Array(requests.map { $0.job.deadline?.milliseconds }),
+            .int64Array(requests.map { $0.job.deadline?.milliseconds }), .boolArray(requests.map { $0.isRepeatable }),
+            .textArray(requests.map { $0.job.backoff?.description }), .boolArray(requests.map { $0.job.isUrgent }),
         ]
     }
 }

@@ -133,7 +133,8 @@ extension FleetStore {
             case .succeed(let value): output = value
             case .retry(let error, let pause, let spendsAttempt):
                 (failure, delay, spent) = (error, pause.milliseconds, spendsAttempt)
-            case .discard(let error), .doubt(let error): failure = error
+            case .snooze(let pause): (delay, spent) = (pause.milliseconds, false)
+            case .discard(let error), .doubt(let error), .cancel(let error): failure = error
             case .handBack: spent = false
             }
             outputs.append(output)

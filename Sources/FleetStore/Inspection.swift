@@ -23,6 +23,13 @@ public struct JobRecord: Sendable {
     public let output: String?
     /// JSON text: an array of errors, oldest first.
     public let errors: String
+    /// JSON text: how far its handler said it is, and when.
+    public let progress: String?
+    /// How many workers were lost while they ran it.
+    public let crashes: Int
+    /// The producer's own backoff.
+    public let backoff: String?
+    public let isUrgent: Bool
 }
 
 /// One worker as `gaia status` presents it.
@@ -73,7 +80,9 @@ extension FleetStore {
                 createdAt: try row.get("created_at", as: PostgresTimestamp.self).iso8601,
                 notBefore: try time(row, "not_before"), deadlineAt: try time(row, "deadline_at"),
                 claimedAt: try time(row, "claimed_at"), finishedAt: try time(row, "finished_at"),
-                output: try row.get("output"), errors: try row.get("errors"))
+                output: try row.get("output"), errors: try row.get("errors"),
+                progress: try row.get("progress"), crashes: Int(try row.get("crashes", as: Int16.self)),
+                backoff: try row.get("backoff"), isUrgent: try row.get("urgent"))
         }
     }
 

@@ -57,6 +57,8 @@ package struct Arrival: Sendable {
     }
 
     var claim: ClaimRequest {
-        ClaimRequest(job: job, payload: payload, attemptsMax: job.attemptsMax ?? definition.retry.attemptsMax)
+        ClaimRequest(
+            job: job, payload: payload, attemptsMax: job.attemptsMax ?? definition.retry.attemptsMax,
+            isRepeatable: definition.isRepeatable)
     }
 }

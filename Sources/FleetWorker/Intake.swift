@@ -27,6 +27,8 @@ final class Intake: Sendable {
     /// - Returns: what waited, to be given back to the broker.
     func stop() -> [Arrival] { update { $0.stop() } }
 
+    var isStopped: Bool { state.withLock { $0.waiting.isStopped } }
+
     /// What may be claimed now, a slot reserved for each; nil once stopped. One task calls it.
     func next() async -> [Arrival]? {
         await withCheckedContinuation { continuation in
@@ -76,14 +78,24 @@ package struct Waiting: Sendable {
 
     private struct Lane {
         var free: Int
-        var arrivals: [Arrival] = []
+        var urgent: [Arrival] = []
+        var normal: [Arrival] = []
+
+        var isEmpty: Bool { urgent.isEmpty && normal.isEmpty }
+        var all: [Arrival] { urgent + normal }
     }
+
+    /// Of the slots that a turn gives out while both lanes wait, one in so many goes to a normal job: urgent ones come
+    /// first, and however many there are, the others are not starved.
+    package static let normalShare = 8
 
     private var lanes: [String: Lane]
     /// The lanes in a fixed order, and which comes first in the next turn: a busy lane must not fill every batch.
     private let order: [String]
     private var first = 0
-    private var isStopped = false
+    /// Slots given out while both lanes waited, less those that the normal lane has had for them.
+    private var owedToNormal = 0
+    fileprivate private(set) var isStopped = false
 
     package init(slots: [String: Int]) {
         lanes = slots.mapValues { Lane(free: $0) }
@@ -95,7 +107,11 @@ package struct Waiting: Sendable {
         if isStopped { return arrivals }
         for arrival in arrivals {
             precondition(lanes[arrival.job.type.subsystem] != nil, "an arrival has a handler, and so its lane")
-            lanes[arrival.job.type.subsystem]?.arrivals.append(arrival)
+            if arrival.job.isUrgent {
+                lanes[arrival.job.type.subsystem]?.urgent.append(arrival)
+            } else {
+                lanes[arrival.job.type.subsystem]?.normal.append(arrival)
+            }
         }
         return []
     }
@@ -105,35 +121,54 @@ package struct Waiting: Sendable {
     /// - Returns: what waited.
     package mutating func stop() -> [Arrival] {
         isStopped = true
-        defer { for name in order { lanes[name]?.arrivals = [] } }
-        return order.flatMap { lanes[$0]?.arrivals ?? [] }
+        defer { for name in order { lanes[name] = Lane(free: 0) } }
+        return order.flatMap { lanes[$0]?.all ?? [] }
     }
 
-    /// Takes up to `limit` arrivals from lanes with free slots, in order of arrival; of several with one key only the
-    /// first, since a statement may name a row once. The others stay for the next turn.
+    /// Takes up to `limit` arrivals from lanes with free slots, urgent ones first, else in order of arrival; of several
+    /// with one key only the first, since a statement may name a row once. The others stay for the next turn.
     package mutating func take(atMost limit: Int) -> Take {
         if isStopped { return .stopped }
         var batch: [Arrival] = []
         var names: Set<JobIdentity> = []
         first = order.isEmpty ? 0 : (first + 1) % order.count
         for name in order[first...] + order[..<first] {
-            guard var lane = lanes[name], lane.free > 0, !lane.arrivals.isEmpty else { continue }
-            var kept: [Arrival] = []
-            for (index, arrival) in lane.arrivals.enumerated() {
-                if lane.free == 0 || batch.count == limit {
-                    kept.append(contentsOf: lane.arrivals[index...])
-                    break
-                }
-                if names.insert(arrival.job.identity).inserted {
-                    batch.append(arrival)
-                    lane.free -= 1
-                } else {
-                    kept.append(arrival)
-                }
-            }
-            lane.arrivals = kept
+            guard var lane = lanes[name], lane.free > 0, !lane.isEmpty else { continue }
+            let room = min(lane.free, limit - batch.count)
+            // Counted over turns, since slots mostly come free one at a time.
+            owedToNormal += lane.normal.isEmpty || lane.urgent.isEmpty ? 0 : room
+            let reserved = min(lane.normal.count, room, owedToNormal / Self.normalShare)
+            owedToNormal -= reserved * Self.normalShare
+            let urgentRoom = room - reserved
+            let before = batch.count
+            Self.move(&lane.urgent, to: &batch, atMost: urgentRoom, &names)
+            Self.move(&lane.normal, to: &batch, atMost: room - (batch.count - before), &names)
+            // Room that the normal lane could not use.
+            Self.move(&lane.urgent, to: &batch, atMost: room - (batch.count - before), &names)
+            lane.free -= batch.count - before
             lanes[name] = lane
         }
         return batch.isEmpty ? .nothingYet : .batch(batch)
+    }
+
+    private static func move(
+        _ source: inout [Arrival], to batch: inout [Arrival], atMost limit: Int, _ names: inout Set<JobIdentity>
+    ) {
+        guard limit > 0, !source.isEmpty else { return }
+        var kept: [Arrival] = []
+        var moved = 0
+        for (index, arrival) in source.enumerated() {
+            if moved == limit {
+                kept.append(contentsOf: source[index...])
+                break
+            }
+            if names.insert(arrival.job.identity).inserted {
+                batch.append(arrival)
+                moved += 1
+            } else {
+                kept.append(arrival)
+            }
+        }
+        source = kept
     }
 }

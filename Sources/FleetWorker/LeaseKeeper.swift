@@ -45,6 +45,9 @@ actor LeaseKeeper {
         return await withCheckedContinuation { asking.append($0) }
     }
 
+    /// The epoch at this moment, if there is one.
+    var present: WorkerEpoch? { isEnded ? nil : current }
+
     /// Holds lease and lock until the task is cancelled.
     func hold(busy: @escaping @Sendable () -> Int, onFenced: @escaping @Sendable () -> Void) async {
         await withDiscardingTaskGroup { group in

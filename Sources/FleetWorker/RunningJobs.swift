@@ -17,6 +17,8 @@ package final class RunningJobs: Sendable {
         case deadline
         /// The worker stops, or has lost its lease: another shall run it.
         case handBack
+        /// Somebody called it off, for this reason.
+        case calledOff(String)
     }
 
     private struct Entry {
@@ -27,11 +29,13 @@ package final class RunningJobs: Sendable {
         var interruption: Interruption?
         var interruptedAt: ContinuousClock.Instant?
         var isSettled = false
+        var progress: JobProgress?
         var task: Task<Void, Never>?
     }
 
     private struct State {
         var entries: [JobIdentity: Entry] = [:]
+        var hasProgress = false
         var emptied: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -142,6 +146,41 @@ package final class RunningJobs: Sendable {
             return tasks
         }
         for task in tasks { task.cancel() }
+    }
+
+    /// Cancels one job that was called off.
+    package func callOff(_ identity: JobIdentity, reason: String) {
+        let task = state.withLock { state -> Task<Void, Never>? in
+            guard let entry = state.entries[identity], !entry.isSettled, entry.interruption == nil else { return nil }
+            state.entries[identity]?.interruption = .calledOff(reason)
+            state.entries[identity]?.interruptedAt = .now
+            return entry.task
+        }
+        task?.cancel()
+    }
+
+    /// Keeps what a handler says of its progress until it is collected.
+    package func note(_ progress: JobProgress, of identity: JobIdentity, token: Int64) {
+        state.withLock { state in
+            guard let entry = state.entries[identity], entry.ownership.token == token, !entry.isSettled else { return }
+            state.entries[identity]?.progress = progress
+            state.hasProgress = true
+        }
+    }
+
+    /// What handlers have said since the last time.
+    package func takeProgress() -> [(job: Job, ownership: Ownership, progress: JobProgress)] {
+        state.withLock { state in
+            guard state.hasProgress else { return [] }
+            state.hasProgress = false
+            var taken: [(job: Job, ownership: Ownership, progress: JobProgress)] = []
+            for (identity, entry) in state.entries {
+                guard let progress = entry.progress else { continue }
+                taken.append((entry.arrival.job, entry.ownership, progress))
+                state.entries[identity]?.progress = nil
+            }
+            return taken
+        }
     }
 
     /// Waits until nothing is owned any more.

@@ -40,6 +40,7 @@ final class Settler: Sendable {
     let consumer: AMQPConsumer
     let publisher: AMQPPublisher
     let worker: String
+    private let fault: FaultPoint?
     let logger: Logger
     let counters: WorkerCounters
     /// Whether endings are still being turned into publications.
@@ -50,13 +51,14 @@ final class Settler: Sendable {
 
     init(
         running: RunningJobs, store: FleetStore, consumer: AMQPConsumer, publisher: AMQPPublisher, worker: String,
-        logger: Logger, counters: WorkerCounters
+        fault: FaultPoint?, logger: Logger, counters: WorkerCounters
     ) {
         self.running = running
         self.store = store
         self.consumer = consumer
         self.publisher = publisher
         self.worker = worker
+        self.fault = fault
         self.logger = logger
         self.counters = counters
     }
@@ -100,6 +102,7 @@ final class Settler: Sendable {
                     }
                 },
                 { try await self.store.complete(completions, worker: worker) })
+            fault?.reach(.completed, completions.map(\.identity.key))
             conclude(endings, answers)
         } catch  where DatabaseFault.isData(error) && endings.count > 1 {
             // One outcome that the database cannot store must not hold up its neighbours.
@@ -172,13 +175,22 @@ final class Settler: Sendable {
             publication.courtesy.append(
                 JobEvent(
                     .retrying, job: job, attempt: ending.ownership.attempt,
-                    error: error.document(attempt: ending.ownership.attempt, worker: worker), delay: delay
+                    content: ("error", error.document(attempt: ending.ownership.attempt, worker: worker)), delay: delay
                 ).message(token: token))
+            return publication
+        case .snooze(let delay):
+            counters.add(\.retried)
+            publication.courtesy.append(
+                JobEvent(.snoozed, job: job, attempt: ending.ownership.attempt, delay: delay).message(token: token))
             return publication
         case .discard(let error):
             failure = error
             counters.add(\.discarded)
             logger.notice("discarded: \(job.identity) after attempt \(ending.ownership.attempt): \(error)")
+        case .cancel(let error):
+            failure = error
+            counters.add(\.discarded)
+            logger.notice("called off: \(job.identity) in attempt \(ending.ownership.attempt): \(error.message)")
         case .doubt(let error):
             failure = error
             counters.add(\.discarded)
@@ -186,16 +198,41 @@ final class Settler: Sendable {
         case .handBack: preconditionFailure("what is handed back is not published")
         }
         let error = failure?.document(attempt: ending.ownership.attempt, worker: worker)
-        if let error {
-            let kind: JobEvent.Kind = ending.settlement.state == .discarded ? .discarded : .indeterminate
+        if let error, let kind = JobEvent.Kind(ending: ending.settlement.state) {
             publication.courtesy.append(
-                JobEvent(kind, job: job, attempt: ending.ownership.attempt, error: error).message(token: token))
+                JobEvent(kind, job: job, attempt: ending.ownership.attempt, content: ("error", error)).message(
+                    token: token))
         }
         let result = JobResult(
             identity: job.identity, type: job.type.name, state: ending.settlement.state, attempt: attempt,
             finishedAt: finishedAt ?? "", output: output, error: error)
         publication.answer(with: result, replyTo: job.replyTo, correlationID: job.correlationID, waiters: waiters)
         return publication
+    }
+
+    /// Jobs that ended by being claimed.
+    func announce(_ ended: [(Arrival, JobResult)]) {
+        counters.add(\.discarded, ended.count)
+        for (arrival, result) in ended {
+            logger.notice("\(result.state.rawValue): \(arrival.job.identity), without being run: \(result.error ?? "")")
+        }
+        tell(
+            ended.compactMap { arrival, result in
+                guard let kind = JobEvent.Kind(ending: result.state) else { return nil }
+                return JobEvent(
+                    kind, job: arrival.job, attempt: result.attempt, content: result.error.map { ("error", $0) }
+                ).message(token: 0)
+            })
+    }
+
+    /// News that no delivery waits for.
+    func tell(_ events: [AMQPMessage]) {
+        add(
+            events.map {
+                var publication = Publication()
+                publication.courtesy = [$0]
+                return publication
+            })
     }
 
     // MARK: Publishing
@@ -225,6 +262,7 @@ final class Settler: Sendable {
                     tryLater(publication, open.reason)
                 }
             }
+            fault?.reach(.published, batch.flatMap { $0.required.compactMap(\.properties.messageID) })
             // A crash before this line repeats the results under the same ids; the delivery comes again.
             if !answered.isEmpty { await strikeOut(answered) }
             if !settled.isEmpty { consumer.acknowledge(settled) }

@@ -29,6 +29,7 @@ public final class Worker: Service {
     private let running = RunningJobs()
     private let settler: Settler
     private let lease: LeaseKeeper
+    private let orders: PostgresListener
     /// What this worker has done so far.
     public let counters = WorkerCounters()
     /// Called once, when the first deliveries may arrive.
@@ -62,10 +63,11 @@ public final class Worker: Service {
         amqp.connectionName = "\(configuration.name) consuming"
         consumer = AMQPConsumer(
             configuration: amqp,
-            subscriptions: subsystems.map {
-                AMQPSubscription(
-                    queue: FleetBroker.jobsQueue($0), prefetch: configuration.prefetch(of: $0),
-                    consumerTag: configuration.name)
+            subscriptions: subsystems.flatMap { subsystem in
+                [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)].map {
+                    AMQPSubscription(
+                        queue: $0, prefetch: configuration.prefetch(of: subsystem), consumerTag: configuration.name)
+                }
             },
             topology: topology, logger: logger)
         pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
@@ -74,7 +76,11 @@ public final class Worker: Service {
             slots: Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) }))
         settler = Settler(
             running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
-            logger: logger, counters: counters)
+            fault: configuration.fault, logger: logger, counters: counters)
+        var listening = configuration.database
+        listening.applicationName = "gaia orders"
+        orders = PostgresListener(
+            configuration: listening, channels: [FleetStore.controlChannel], logger: logger)
         lease = LeaseKeeper(
             store: store, database: configuration.database, lease: configuration.lease, logger: logger)
     }
@@ -120,6 +126,9 @@ public final class Worker: Service {
             add { await self.settler.complete() }
             add { await self.settler.publish() }
             add { await self.sweep() }
+            add { try await self.orders.run() }
+            add { await self.followOrders() }
+            add { await self.reportProgress() }
             group.addTask {
                 // Ends by a graceful shutdown, or by cancellation when a link has failed for good.
                 try? await gracefulShutdown()
@@ -254,6 +263,7 @@ public final class Worker: Service {
     ) async {
         if batch.isEmpty { return }
         guard let owner = await lease.owner() else { return abandon(batch) }
+        configuration.fault?.reach(.claiming, batch.map(\.job.key))
         do {
             let answers = try await Patience()(
                 isHopeless: { DatabaseFault.isData($0) || self.settler.isHurried },
@@ -278,18 +288,21 @@ public final class Worker: Service {
 
     private func act(on answers: [ClaimAnswer], _ batch: [Arrival], _ owner: WorkerEpoch) async {
         var finished: [(Arrival, JobResult)] = []
+        var ended: [(Arrival, JobResult)] = []
+        var suspects: [(Arrival, Ownership)] = []
         var again: [Arrival] = []
         var parked: [AMQPDeliveryTag] = []
         var isFenced = false
         for (arrival, answer) in zip(batch, answers) {
             if case .claimed(let ownership) = answer {
-                start(arrival, ownership)
+                if ownership.isSuspect { suspects.append((arrival, ownership)) } else { start(arrival, ownership) }
                 continue
             }
             intake.release(arrival.job.type.subsystem)
             switch answer {
             case .claimed: break
             case .finished(let result): finished.append((arrival, result))
+            case .ended(let result): ended.append((arrival, result))
             case .parked: parked.append(arrival.tag)
             case .conflict(let type):
                 reject(
@@ -306,17 +319,43 @@ public final class Worker: Service {
         }
         counters.add(\.parked, parked.count)
         consumer.acknowledge(parked)
-        await answerAgain(finished)
+        counters.add(\.repeats, finished.count)
+        await answer(finished)
+        settler.announce(ended)
+        await answer(ended)
         if isFenced {
             await lease.refused(owner, busy: { self.running.count }, onFenced: { self.fence() })
         }
         handBack(intake.arrive(again))
+        for (arrival, ownership) in suspects { await runAlone(arrival, ownership, owner) }
     }
 
-    /// Repeats of finished jobs get the stored result, and so does everyone who still waits for it.
-    private func answerAgain(_ finished: [(Arrival, JobResult)]) async {
+    /// Runs a job whose workers were lost before, when everything else here has ended. If it takes this worker down too,
+    /// it was alone, and no other job is blamed. Nothing else is claimed meanwhile.
+    private func runAlone(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async {
+        logger.notice("\(arrival.job.identity) runs alone: \(ownership.crashes) workers were lost while they ran it")
+        await running.empty()
+        do {
+            if intake.isStopped || settler.isHurried { throw CancellationError() }
+            guard
+                try await Patience()(
+                    isHopeless: { _ in self.settler.isHurried },
+                    { try await self.store.runAlone(arrival.job.identity, token: ownership.token) })
+            else { throw CancellationError() }
+            start(arrival, ownership)
+            await running.empty()
+        } catch {
+            // Not begun: given back as it was.
+            running.start(arrival, ownership, expiry: .now + .seconds(3_600), expiryKind: .timeout) {
+                self.settle(arrival.job.identity, ownership.token, .handedBack)
+                self.intake.release(arrival.job.type.subsystem)
+            }
+        }
+    }
+
+    /// Deliveries of finished jobs get the stored result, and so does everyone who still waits for it.
+    private func answer(_ finished: [(Arrival, JobResult)]) async {
         if finished.isEmpty { return }
-        counters.add(\.repeats, finished.count)
         var waiters: [JobIdentity: [Waiter]] = [:]
         do {
             let found = try await Patience()(
@@ -369,9 +408,13 @@ public final class Worker: Service {
                         "all \(ownership.attemptsMax) attempts were begun and none ended: its workers died or were stopped"
                 ))
         }
+        configuration.fault?.reach(.running, CollectionOfOne(arrival.job.key))
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
-            subject: arrival.job.subject, traceparent: arrival.job.traceparent)
+            subject: arrival.job.subject, traceparent: arrival.job.traceparent
+        ) { [running] in
+            running.note($0, of: arrival.job.identity, token: ownership.token)
+        }
         do {
             let output = try await arrival.run(context)
             guard output.utf8.count <= configuration.outputBytesMax else {
@@ -383,18 +426,26 @@ public final class Worker: Service {
                     ))
             }
             return .succeeded(output: output)
+        } catch let snooze as JobSnooze {
+            return .snoozed(snooze)
         } catch {
-            return .failed(JobFailure(error))
+            return .failed(arrival.definition.failure(of: error))
         }
     }
 
     /// Decides what an outcome means and sends it on its way.
-    private func settle(_ identity: JobIdentity, _ token: Int64, _ outcome: Outcome) {
+    ///
+    /// - Parameter outcome: nil when the handler was given up.
+    private func settle(_ identity: JobIdentity, _ token: Int64, _ outcome: Outcome?) {
         guard let (arrival, ownership, interruption) = running.beginSettling(identity, token: token) else { return }
-        var outcome = outcome
+        var outcome = outcome ?? .failed(arrival.definition.failure(of: CancellationError()))
         // A handler that succeeded in spite of its interruption has succeeded.
         if case .failed(let failure) = outcome, let interruption {
             switch interruption {
+            case .calledOff(let reason):
+                outcome = .cancelled(JobFailure(.permanent, code: "cancelled", message: reason))
+            // It may have had its effect: whatever broke it off, nobody may just run it again.
+            case _ where failure.kind == .unsafe: break
             case .handBack: outcome = .handedBack
             case .timeout:
                 outcome = .failed(
@@ -409,9 +460,11 @@ public final class Worker: Service {
             }
         }
         var random = SystemRandomNumberGenerator()
+        var policy = arrival.definition.retry
+        if let backoff = arrival.job.backoff { policy.backoff = backoff }
         let settlement = Settlement(
-            outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax,
-            policy: arrival.definition.retry, using: &random)
+            outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax, age: ownership.age, policy: policy,
+            using: &random)
         settler.endings.append(Ending(arrival: arrival, ownership: ownership, settlement: settlement))
     }
 
@@ -421,10 +474,67 @@ public final class Worker: Service {
             for (identity, token) in running.interruptExpired(now: .now, grace: Self.stubbornGrace) {
                 logger.error(
                     "the handler of \(identity) ignores its cancellation; its job is settled, its slot stays taken")
-                settle(identity, token, .failed(JobFailure(CancellationError())))
+                settle(identity, token, nil)
             }
             // Woken by cancellation too, which ends the loop.
             try? await Task.sleep(for: Self.sweepInterval)
+        }
+    }
+
+    // MARK: Orders
+
+    /// How often is looked for jobs that were called off, when nothing was heard of any.
+    static let ordersInterval: Duration = .milliseconds(500)
+
+    /// Cancels what runs here and has been called off. A notification says when to look; the table says what.
+    private func followOrders() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                for await _ in self.orders.notifications { await self.lookForOrders() }
+            }
+            group.addTask {
+                while !Task.isCancelled {
+                    // Woken by cancellation too, which ends the loop.
+                    try? await Task.sleep(for: Self.ordersInterval)
+                    await self.lookForOrders()
+                }
+            }
+        }
+    }
+
+    private func lookForOrders() async {
+        guard running.count > 0, !Task.isCancelled, let owner = await lease.present else { return }
+        do {
+            for (identity, reason) in try await store.calledOff(owner) {
+                running.callOff(identity, reason: reason)
+            }
+        } catch {
+            // The next turn looks again; the pool tells of an outage by itself.
+            logger.debug("orders could not be read: \(error)")
+        }
+    }
+
+    /// How often progress is written down.
+    static let progressInterval: Duration = .seconds(1)
+
+    private func reportProgress() async {
+        while !Task.isCancelled {
+            // Woken by cancellation too, which ends the loop.
+            try? await Task.sleep(for: Self.progressInterval)
+            let progress = running.takeProgress()
+            if progress.isEmpty { continue }
+            do {
+                try await store.note(progress.map { ($0.job.identity, $0.ownership.token, $0.progress) })
+            } catch {
+                logger.debug("progress could not be written: \(error)")
+            }
+            settler.tell(
+                progress.map {
+                    JobEvent(
+                        .progress, job: $0.job, attempt: $0.ownership.attempt,
+                        content: ("progress", $0.progress.document)
+                    ).message(token: $0.ownership.token)
+                })
         }
     }
 }

@@ -26,6 +26,9 @@ public struct WorkerConfiguration: Sendable {
     /// The largest output stored, in bytes.
     public var outputBytesMax: Int = 1 << 20
 
+    /// Where this process is to die, for tests.
+    public var fault: FaultPoint? = .ofEnvironment
+
     public init(amqp: AMQPConfiguration, database: PostgresConfiguration, name: String, host: String) {
         self.amqp = amqp
         self.database = database

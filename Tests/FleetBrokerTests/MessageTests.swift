@@ -216,7 +216,7 @@ struct AnswerTests {
             var data: Content
         }
         let message = JobEvent(
-            kind, job: full, attempt: 2, error: #"{"code":"x"}"#, delay: kind == .retrying ? .seconds(3) : nil
+            kind, job: full, attempt: 2, content: ("error", #"{"code":"x"}"#), delay: kind == .retrying ? .seconds(3) : nil
         )
         .message(token: 9)
         #expect((message.exchange, message.routingKey) == ("gaia.events", "job.\(kind.rawValue)"))
@@ -255,7 +255,10 @@ struct TopologyTests {
                 == ["gaia.control", "gaia.dead", "gaia.events", "gaia.jobs", "gaia.results", "gaia.unroutable"])
         #expect(
             topology.queues.map(\.name).sorted()
-                == ["gaia.dead", "gaia.enqueue", "gaia.jobs.api", "gaia.jobs.gaia", "gaia.unroutable"])
+                == [
+                    "gaia.dead", "gaia.enqueue", "gaia.jobs.api", "gaia.jobs.api.high", "gaia.jobs.gaia",
+                    "gaia.jobs.gaia.high", "gaia.unroutable",
+                ])
         #expect(topology.exchanges.allSatisfy { $0.durable && !$0.autoDelete })
         #expect(topology.queues.allSatisfy { $0.durable && !$0.autoDelete && !$0.exclusive })
         #expect(
@@ -264,7 +267,10 @@ struct TopologyTests {
         #expect(
             topology.bindings.contains(
                 AMQPBinding(queue: "gaia.unroutable", exchange: "gaia.unroutable", routingKey: "")))
-        #expect(topology.bindings.count == 4)
+        #expect(
+            topology.bindings.contains(
+                AMQPBinding(queue: "gaia.jobs.api.high", exchange: "gaia.jobs", routingKey: "urgent.api.#")))
+        #expect(topology.bindings.count == 6)
     }
 
     @Test("Jobs that fit no queue are kept, and what is set aside does not depend on its routing key")

@@ -235,12 +235,15 @@ struct InspectionTests {
         try await Ledger.with { ledger in
             let worker = try await ledger.worker()
             for key in ["a", "b"] { try await ledger.own(key, by: worker) }
-            _ = try await ledger.store.beginEpoch(worker: worker.worker, lease: .seconds(60))
-            let owned = try await ledger.own("a", by: WorkerEpoch(worker: worker.worker, epoch: worker.epoch + 1))
-            _ = try await ledger.complete("a", owned, .succeed(output: "1"))
+            let first = try await ledger.own("c", by: worker)
+            let later = Settlement.retry(
+                JobFailure(.transient, code: "t", message: "later"), delay: .zero, spendsAttempt: true)
+            _ = try await ledger.complete("c", first, later)
+            let owned = try await ledger.own("c", by: worker)
+            _ = try await ledger.complete("c", owned, .succeed(output: "1"))
             let counts = try await ledger.store.counts(subsystem: "test")
             #expect(counts[.succeeded]?.jobs == 1 && counts[.succeeded]?.retries == 1)
-            #expect(counts[.running]?.jobs == 1 && counts[.running]?.retries == 0)
+            #expect(counts[.running]?.jobs == 2 && counts[.running]?.retries == 0)
             #expect(counts.count == 2)
             #expect(try await ledger.store.jobCounts().map(\.state) == ["running", "succeeded"])
             #expect(try await ledger.store.counts(subsystem: "none").isEmpty)

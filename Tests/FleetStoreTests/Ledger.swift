@@ -206,6 +206,7 @@ extension ClaimAnswer {
         switch self {
         case .claimed: "claimed"
         case .finished: "finished"
+        case .ended(let result): "ended as \(result.state.rawValue)"
         case .parked: "parked"
         case .conflict(let type): "conflict with \(type)"
         case .again: "again"

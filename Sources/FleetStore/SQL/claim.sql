@@ -1,34 +1,53 @@
 -- Claims everything that has arrived and may be taken: new, queued, due again, or running under an epoch that has ended.
 -- A row that does not come back was not claimed; classify.sql says why, in a statement of its own, because this one
--- still sees the table as it was.
+-- still sees the table as it was. Some jobs end by being claimed: one that was called off, one that must not be
+-- repeated and whose worker was lost, one whose worker was lost while it ran nothing else. They come back with that state.
 -- $1 worker, $2 epoch; then one array per column, a job per position
 with arrived as (
-    select * from unnest(
+    select a.*, exists (
+        select from gaia.cancellation c where c.subsystem = a.subsystem and c.key = a.key) as called_off
+    from unnest(
         $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-        $12::int4[], $13::int8[]
+        $12::int4[], $13::int8[], $14::bool[], $15::text[], $16::bool[]
     ) as a (subsystem, key, type, payload, reply_to, correlation_id, subject, traceparent, producer, attempts_max,
-            deadline_ms)
+            deadline_ms, repeatable, backoff, urgent)
 ), me as (
     select id from gaia.worker where id = $1 and epoch = $2 and state <> 'gone' and lease_until > now()
 )
 insert into gaia.job as j (
     subsystem, key, type, state, attempt, attempts_max, token, worker, epoch, payload, payload_hash, reply_to,
-    correlation_id, subject, traceparent, producer, claimed_at, deadline_at)
-select a.subsystem, a.key, a.type, 'running', 1, a.attempts_max, 1, $1, $2, a.payload,
+    correlation_id, subject, traceparent, producer, claimed_at, deadline_at, repeatable, backoff, urgent, finished_at,
+    errors)
+select a.subsystem, a.key, a.type, case when a.called_off then 'cancelled' else 'running' end,
+    case when a.called_off then 0 else 1 end, a.attempts_max, 1, $1, $2, a.payload,
     sha256(convert_to(a.payload, 'UTF8')), a.reply_to, a.correlation_id, a.subject, a.traceparent, a.producer, now(),
-    now() + a.deadline_ms * interval '1 millisecond'
+    now() + a.deadline_ms * interval '1 millisecond', a.repeatable, a.backoff, a.urgent,
+    case when a.called_off then now() end,
+    case when a.called_off then gaia.error_of(a.subsystem, a.key, 'cancelled', 0, null) else '[]' end
 from arrived a, me
 order by a.subsystem, a.key
 on conflict (subsystem, key) do update
-set state = 'running',
+set state = gaia.claimed_state(j, excluded.state, $1, $2),
     attempts_max = case when j.attempts_max = 0 then excluded.attempts_max else j.attempts_max end,
-    -- A claim of this very epoch whose answer was lost has not been run: it is not charged twice.
-    attempt = j.attempt + case when j.state = 'running' and j.worker = $1 and j.epoch = $2 then 0 else 1 end,
+    -- A claim of this very epoch whose answer was lost has not been run, and one whose worker was lost is charged to
+    -- the worker: neither costs an attempt. How often workers may be lost over it is counted by itself.
+    attempt = j.attempt + case when j.state = 'running' or excluded.state = 'cancelled' then 0 else 1 end,
     token = j.token + 1,
     worker = $1,
     epoch = $2,
     claimed_at = now(),
-    not_before = null
+    not_before = null,
+    repeatable = excluded.repeatable,
+    alone = false,
+    crashes = j.crashes
+        + case when j.state = 'running' and not (j.worker = $1 and j.epoch = $2) then 1 else 0 end,
+    finished_at = case when gaia.claimed_state(j, excluded.state, $1, $2) <> 'running' then now() end,
+    errors = case
+        when gaia.claimed_state(j, excluded.state, $1, $2) <> 'running' or
+            j.state = 'running' and not (j.worker = $1 and j.epoch = $2)
+        then j.errors || gaia.error_of(
+            j.subsystem, j.key, gaia.claimed_state(j, excluded.state, $1, $2), j.attempt, j.worker)
+        else j.errors end
 where j.type = excluded.type
   and j.payload_hash = excluded.payload_hash
   and (j.state = 'queued'
@@ -39,4 +58,6 @@ where j.type = excluded.type
             select from gaia.worker w
             where w.id = j.worker and w.epoch = j.epoch and w.state <> 'gone' and w.lease_until > now()))))
 returning j.subsystem, j.key, j.attempt, j.attempts_max, j.token,
-    (extract(epoch from j.deadline_at - now()) * 1000)::int8 as deadline_ms
+    (extract(epoch from j.deadline_at - now()) * 1000)::int8 as deadline_ms, j.state,
+    (extract(epoch from now() - j.created_at) * 1000)::int8 as age_ms, j.crashes, j.finished_at,
+    case when j.state <> 'running' then ((j.errors -> -1) - 'at')::text end as error

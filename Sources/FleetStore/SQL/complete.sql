@@ -12,14 +12,14 @@ with outcome as (
         errors = case when o.error is null then j.errors
             else j.errors || (o.error::jsonb || jsonb_build_object('at', now())) end,
         attempt = j.attempt - case when o.spends then 0 else 1 end,
-        not_before = case when o.state = 'retrying' then now() + o.delay_ms * interval '1 millisecond' end,
+        not_before = case when o.state in ('retrying', 'scheduled') then now() + o.delay_ms * interval '1 millisecond' end,
         finished_at = case when o.state in ('succeeded', 'discarded', 'cancelled', 'indeterminate') then now() end
     from outcome o
     where j.subsystem = o.subsystem and j.key = o.key and j.token = o.token and j.state = 'running'
     returning j.subsystem, j.key, j.state, j.attempt, j.not_before, j.finished_at
 ), again as (
     insert into gaia.agenda (subsystem, key, due_at, reason)
-    select subsystem, key, not_before, 'retry' from settled where state = 'retrying'
+    select subsystem, key, not_before, 'retry' from settled where state in ('retrying', 'scheduled')
     on conflict (subsystem, key) do update
     set due_at = excluded.due_at, reason = 'retry', worker = null, epoch = null
 ), unneeded as (
