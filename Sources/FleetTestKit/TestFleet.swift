@@ -130,6 +130,11 @@ public final class TestFleet: Sendable {
         return member
     }
 
+    /// Stops the member that was started first and is no dispatcher, and waits for its end.
+    public func stopFirstWorker() async throws {
+        try await members.withLock { $0.first { $0.name.hasPrefix("worker") } }?.stop()
+    }
+
     // MARK: Producing
 
     /// Publishes jobs as a Swift producer does; each must be confirmed.

@@ -67,6 +67,9 @@ public final class Recorder: Sendable {
         state.update { $0.append(Run(work: work, context: context, at: .now)) }
     }
 
+    /// Notes a run of a handler that was not made by ``Work/definition(_:retry:timeout:run:)``.
+    public func note(_ work: Work, _ context: JobContext) { began(work, context) }
+
     func ended(_ context: JobContext, _ end: End) {
         state.update { runs in
             let index = runs.lastIndex { $0.context.key == context.key && $0.context.token == context.token }

@@ -11,6 +11,8 @@ import PostgresClient
 enum FailureStatus: Int32 {
     case workFailed = 1
     case usage = 64
+    /// What was asked for cannot be done with what is there.
+    case refused = 65
     case notFound = 66
     case unavailable = 69
     case inside = 70

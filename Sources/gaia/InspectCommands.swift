@@ -6,10 +6,11 @@ import FleetModel
 import FleetStore
 import Foundation
 
-/// `gaia job show`
+/// `gaia job`
 struct JobCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "job", abstract: "Look at single jobs.", subcommands: [Show.self])
+        commandName: "job", abstract: "Look at single jobs, call them off, decide over them.",
+        subcommands: [Show.self, Cancel.self, Resolve.self])
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -27,11 +28,7 @@ struct JobCommand: AsyncParsableCommand {
         func run() async throws {
             try await report {
                 let found = try await settings.load().withStore("gaia job show") { [key, subsystem] store in
-                    let jobs = try await store.job(key, subsystem: subsystem)
-                    // What status and logs print is subsystem/key; take that as well.
-                    guard jobs.isEmpty, subsystem == nil, let slash = key.firstIndex(of: "/") else { return jobs }
-                    return try await store.job(
-                        String(key[key.index(after: slash)...]), subsystem: String(key[..<slash]))
+                    try await JobCommand.find(key, subsystem, store)
                 }
                 if found.isEmpty {
                     throw CommandFailure(
@@ -50,6 +47,124 @@ struct JobCommand: AsyncParsableCommand {
     }
 }
 
+extension JobCommand {
+    /// Jobs with this key; what status and logs print, subsystem/key, is taken as well.
+    fileprivate static func find(_ key: String, _ subsystem: String?, _ store: FleetStore) async throws -> [JobRecord] {
+        let jobs = try await store.job(key, subsystem: subsystem)
+        guard jobs.isEmpty, subsystem == nil, let slash = key.firstIndex(of: "/") else { return jobs }
+        return try await store.job(String(key[key.index(after: slash)...]), subsystem: String(key[..<slash]))
+    }
+
+    /// The one job that is meant.
+    fileprivate static func identity(
+        _ key: String, _ subsystem: String?, _ store: FleetStore
+    ) async throws -> JobIdentity? {
+        let found = try await find(key, subsystem, store)
+        guard found.count <= 1 else {
+            let names = found.map(\.identity.subsystem).joined(separator: ", ")
+            throw CommandFailure(.usage, "the key '\(key)' is used in \(names); say which with --subsystem")
+        }
+        return found.first?.identity
+    }
+
+    /// `gaia job cancel`
+    struct Cancel: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Call a job off, wherever it is.",
+            discussion: """
+                A job that waits never runs. The handler of one that runs is told to stop, which it does within a second
+                if it listens. With --subsystem also a job that has not been claimed yet: it ends when it is delivered.
+                Exit status 66 when no job has this key, 65 when it is finished already.
+                """)
+
+        @OptionGroup var settings: SettingsOptions
+        @Argument(help: "The idempotency key, or SUBSYSTEM/KEY.")
+        var key: String
+        @Option(name: .long, help: "The subsystem, when the key is used in several or nowhere yet.")
+        var subsystem: String?
+        @Option(name: .long, help: "Why; it stands in the job's result.")
+        var reason = "called off by an operator"
+
+        func run() async throws {
+            try await report {
+                let (identity, answer) = try await settings.load().withStore("gaia job cancel") {
+                    [key, subsystem, reason] store in
+                    let found = try await JobCommand.identity(key, subsystem, store)
+                    guard let identity = found ?? subsystem.map({ JobIdentity(subsystem: $0, key: key) }) else {
+                        throw CommandFailure(
+                            .notFound,
+                            "no job has the key '\(key)'; one that waits in its queue unclaimed needs --subsystem")
+                    }
+                    return (identity, try await store.cancel(identity, reason: reason))
+                }
+                switch answer {
+                case .cancelled: Terminal.print("\(identity) is cancelled")
+                case .requested: Terminal.print("\(identity) runs; its handler is told to stop")
+                case .noted: Terminal.print("\(identity) is not in the ledger; it is cancelled if it comes")
+                case .finished: throw CommandFailure(.refused, "\(identity) is finished: gaia job show \(identity)")
+                }
+            }
+        }
+    }
+
+    /// `gaia job resolve`
+    struct Resolve: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Decide over a job whose worker was lost half way and that must not be repeated blindly.",
+            discussion: """
+                Look first whether it took effect. Then say so: --as succeeded (it did; --output is what to answer),
+                --as discarded (it did not, and shall not), --as retry (it did not: run it again).
+                Exit status 66 when no job has this key, 65 when it is not indeterminate.
+                """)
+
+        enum Decision: String, ExpressibleByArgument, CaseIterable { case succeeded, discarded, retry }
+
+        @OptionGroup var settings: SettingsOptions
+        @Argument(help: "The idempotency key, or SUBSYSTEM/KEY.")
+        var key: String
+        @Option(name: .long, help: "The subsystem, when the key is used in several.")
+        var subsystem: String?
+        @Option(name: .customLong("as"), help: "succeeded, discarded or retry.")
+        var decision: Decision
+        @Option(name: .long, help: "The output of a job that succeeded, as JSON.")
+        var output: String?
+        @Option(name: .long, help: "How you know; it stands in the job's history.")
+        var reason = ""
+
+        func validate() throws {
+            if output != nil, decision != .succeeded { throw ValidationError("--output goes with --as succeeded") }
+        }
+
+        func run() async throws {
+            try await report {
+                var canonical: String?
+                if let output {
+                    do { canonical = try CanonicalJSON.text(of: Array(output.utf8)) } catch {
+                        throw CommandFailure(.refused, "--output: \(error)")
+                    }
+                }
+                let resolution: Resolution =
+                    switch decision {
+                    case .succeeded: .succeeded(output: canonical)
+                    case .discarded: .discarded
+                    case .retry: .retry
+                    }
+                let (identity, state) = try await settings.load().withStore("gaia job resolve") {
+                    [key, subsystem, reason] store in
+                    guard let identity = try await JobCommand.identity(key, subsystem, store) else {
+                        throw CommandFailure(.notFound, "no job has the key '\(key)'")
+                    }
+                    return (identity, try await store.resolve(identity, as: resolution, reason: reason))
+                }
+                if let state {
+                    throw CommandFailure(.refused, "\(identity) is \(state), not indeterminate; nothing was changed")
+                }
+                Terminal.print("\(identity): \(decision.rawValue)")
+            }
+        }
+    }
+}
+
 /// A job as it is printed.
 struct JobView: Encodable {
     let subsystem, key, type, state: String
@@ -61,9 +176,14 @@ struct JobView: Encodable {
     let payload: JSONValue
     let output: JSONValue?
     let errors: JSONValue
+    let progress: JSONValue?
+    let crashes: Int
+    let backoff: String?
+    let urgent: Bool
 
     enum CodingKeys: String, CodingKey {
-        case subsystem, key, type, state, attempt, token, worker, subject, producer, payload, output, errors
+        case subsystem, key, type, state, attempt, token, worker, subject, producer, payload, output, errors, progress,
+            crashes, backoff, urgent
         case attemptsMax = "max_attempts"
         case replyTo = "reply_to"
         case correlationID = "correlation_id"
@@ -88,6 +208,8 @@ struct JobView: Encodable {
         payload = try parse(record.payload)
         output = try record.output.map(parse)
         errors = try parse(record.errors)
+        progress = try record.progress.map(parse)
+        (crashes, backoff, urgent) = (record.crashes, record.backoff, record.isUrgent)
     }
 
     var text: String {
@@ -101,6 +223,18 @@ struct JobView: Encodable {
                 lines.append("  " + name.padding(toLength: 11, withPad: " ", startingAt: 0) + value)
             }
             add("worker", worker)
+            if case .object(let progress)? = progress {
+                let percent: String
+                if case .number(let fraction)? = progress["fraction"] {
+                    percent = "\(Int(fraction * 100)) %"
+                } else {
+                    percent = try progress["fraction"]?.line == "1" ? "100 %" : "0 %"
+                }
+                add("progress", "\(percent) \(try progress["note"]?.plain ?? "")")
+            }
+            if crashes > 0 { add("crashes", "\(crashes) workers were lost while they ran it") }
+            add("backoff", backoff)
+            if urgent { add("lane", "urgent") }
             add("for", subject)
             add("producer", producer)
             add("reply to", replyTo)

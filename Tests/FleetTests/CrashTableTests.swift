@@ -1,0 +1,137 @@
+import FleetBroker
+import FleetModel
+import FleetStack
+import FleetTestKit
+import Glibc
+import PostgresClient
+import Testing
+
+/// The rows of the crash table in docs/guarantees.md: a real worker process dies by SIGKILL at that very step, another
+/// takes over, and the effects are counted at the other side.
+@Suite("The crash table", .serialized, .timeLimit(.minutes(5)))
+struct CrashTableTests {
+    /// A step, and what is to be found in the end: how often the target was called, and the token of the last claim.
+    struct Row: Sendable, CustomTestStringConvertible {
+        let fault: String
+        let calls: Int
+        let token: Int64
+        let crashes: Int
+        var testDescription: String { fault }
+    }
+
+    private func call(_ target: HTTPTarget, _ key: String) -> Job {
+        Job(type: "api.request.v1", key: key, payload: Array(#"{"url":"\#(target.url)"}"#.utf8), replyTo: "reply")
+    }
+
+    @Test(
+        "A worker dies at a step: one result under one id, one effect, nothing left",
+        arguments: [
+            Row(fault: "claiming:k", calls: 1, token: 1, crashes: 0),
+            Row(fault: "running:k", calls: 1, token: 2, crashes: 1),
+            Row(fault: "completed:k", calls: 1, token: 1, crashes: 0),
+            Row(fault: "published:api/k/succeeded", calls: 1, token: 1, crashes: 0),
+        ])
+    func step(_ row: Row) async throws {
+        try await HTTPTarget.use(answer: { _ in 200 }) { target in
+            try await TestFleet.use(workers: 0) { fleet in
+                try await ProgramGroup.use(environment: fleet.place.environment) { programs in
+                    let dispatcher = try await programs.serve("dispatcher", "dispatcher")
+                    let first = try await programs.serve("worker", "first", ["GAIA_FAULT_POINT": row.fault])
+                    try await fleet.enqueue([call(target, "k")])
+                    #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+
+                    let second = try await programs.serve("worker", "second")
+                    let reply = try await fleet.mailbox.reply("k")
+                    #expect((reply.outcome, reply.attempt) == ("succeeded", 1))
+                    let job = try #require(try await fleet.job("k"))
+                    #expect((job.state, job.token, job.crashes) == ("succeeded", row.token, row.crashes))
+                    #expect(try await second.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(try await dispatcher.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(target.requests.map(\.idempotencyKey) == Array(repeating: "k", count: row.calls))
+                    #expect(Set(fleet.mailbox.now.results.map(\.id)) == ["api/k/succeeded"])
+                    #expect(try await fleet.leftover(in: "gaia.jobs.api") == 0)
+                }
+            }
+        }
+    }
+
+    @Test("A worker dies while its completion commits: the ledger has it, and the job does not run again")
+    func committing() async throws {
+        let answered = Gate()
+        let answer: @Sendable (HTTPTarget.Request) async throws -> Int = { _ in
+            try await answered.pass()
+            return 200
+        }
+        try await HTTPTarget.use(answer: answer) { target in
+            try await TestFleet.use(workers: 0) { fleet in
+                try await ProgramGroup.use(environment: fleet.place.environment) { programs in
+                    let first = try await programs.serve("worker", "first")
+                    try await fleet.enqueue([call(target, "k")])
+                    try await target.wait(for: "the call") { $0.count == 1 }
+                    // The completion is sent and cannot commit while another holds the row.
+                    try await fleet.place.withPool { pool in
+                        try await pool.withTransaction { session in
+                            try await session.script("select from gaia.job where key = 'k' for update")
+                            answered.open()
+                            let waiting = PostgresStatement(
+                                name: "test-waiting",
+                                sql: """
+                                    select count(*) from pg_stat_activity
+                                    where datname = current_database() and wait_event_type = 'Lock'
+                                    """)
+                            try await eventually("the completion to wait for the row") {
+                                try await session.execute(waiting).first?.get(0, as: Int64.self) == 1
+                            }
+                            try first.signal(SIGKILL)
+                            #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+                        }
+                    }
+                    try await eventually("the completion to commit without its worker") {
+                        try await fleet.job("k")?.state == "succeeded"
+                    }
+                    let second = try await programs.serve("worker", "second")
+                    #expect(try await fleet.mailbox.reply("k").outcome == "succeeded")
+                    #expect(try await fleet.job("k")?.token == 1)
+                    #expect(try await second.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(target.requests.count == 1)
+                    #expect(Set(fleet.mailbox.now.results.map(\.id)) == ["api/k/succeeded"])
+                    #expect(try await fleet.leftover(in: "gaia.jobs.api") == 0)
+                }
+            }
+        }
+    }
+
+    @Test("A job that kills its workers is set aside after three; forty neighbours in the same batch lose nothing")
+    func poison() async throws {
+        try await HTTPTarget.use(answer: { _ in 200 }) { target in
+            try await TestFleet.use(workers: 0) { fleet in
+                try await ProgramGroup.use(environment: fleet.place.environment) { programs in
+                    let dispatcher = try await programs.serve("dispatcher", "dispatcher")
+                    let neighbours = (1...40).map { "innocent-\($0)" }
+                    let keys = neighbours[..<20] + ["poison"] + neighbours[20...]
+                    // Declared by the first worker, which has nothing to do yet.
+                    try await programs.serve("worker", "opener").stop(grace: .seconds(30))
+                    try await fleet.enqueue(keys.map { call(target, $0) })
+                    for number in 1...3 {
+                        let worker = try programs.start(
+                            "worker", "victim-\(number)", ["GAIA_FAULT_POINT": "running:poison"])
+                        #expect(await worker.exitStatus(within: .seconds(60)) == .signalled(SIGKILL))
+                    }
+                    let last = try await programs.serve("worker", "last", ["GAIA_FAULT_POINT": "running:poison"])
+                    for key in neighbours {
+                        let reply = try await fleet.mailbox.reply(key, within: .seconds(60))
+                        #expect((reply.outcome, reply.attempt) == ("succeeded", 1))
+                    }
+                    let reply = try await fleet.mailbox.reply("poison", within: .seconds(60))
+                    #expect((reply.outcome, reply.errorCode) == ("discarded", "poison"))
+                    let job = try #require(try await fleet.job("poison"))
+                    #expect((job.state, job.attempt, job.crashes) == ("discarded", 1, 3))
+                    #expect(last.isRunning)
+                    #expect(try await last.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(try await dispatcher.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(try await fleet.leftover(in: "gaia.jobs.api") == 0)
+                }
+            }
+        }
+    }
+}
