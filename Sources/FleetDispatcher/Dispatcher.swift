@@ -38,6 +38,7 @@ public final class Dispatcher: Service {
     private let store: FleetStore
     private let publisher: AMQPPublisher
     private let consumer: AMQPConsumer
+    private let notifications: PostgresListener
     private let onReady: @Sendable () -> Void
 
     /// Enqueue requests in hand at once; a request may hold thousands of jobs.
@@ -62,6 +63,10 @@ public final class Dispatcher: Service {
             topology: FleetBroker.topology(subsystems: configuration.subsystems), logger: logger)
         pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
         store = FleetStore(pool: pool)
+        var listening = configuration.database
+        listening.applicationName = "gaia agenda"
+        notifications = PostgresListener(
+            configuration: listening, channels: [FleetStore.agendaChannel], logger: logger)
     }
 
     public func run() async throws {
@@ -90,10 +95,12 @@ public final class Dispatcher: Service {
         let requests = EnqueueService(
             store: store, publisher: publisher, consumer: consumer, name: configuration.name,
             payloadBytesMax: configuration.payloadBytesMax, logger: logger)
+        let agenda = Bell()
         let leadership = Leadership(
             store: store, database: configuration.database, name: configuration.name, logger: logger,
             duties: [
-                StageDuty(store: store, publisher: publisher, poll: configuration.poll, logger: logger),
+                StageDuty(store: store, publisher: publisher, poll: configuration.poll, bell: agenda, logger: logger),
+                CronDuty(store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, logger: logger),
                 RescueDuty(store: store, poll: configuration.poll, grace: configuration.grace, logger: logger),
             ])
         try await withThrowingTaskGroup(of: Part.self) { group in
@@ -107,6 +114,11 @@ public final class Dispatcher: Service {
             add { try await self.consumer.run() }
             add { await leadership.run() }
             add { await requests.run() }
+            add { try await self.notifications.run() }
+            add {
+                // Whatever is heard, a look at the agenda is the answer.
+                for await _ in self.notifications.notifications { agenda.ring() }
+            }
             group.addTask {
                 // Ends by a graceful shutdown, or by cancellation when a link has failed for good.
                 try? await gracefulShutdown()
@@ -114,6 +126,7 @@ public final class Dispatcher: Service {
                 await requests.finished()
                 await self.consumer.close()
                 await self.publisher.close()
+                await self.notifications.close()
                 return .stopped
             }
             logger.info("dispatcher \(configuration.name) serves")

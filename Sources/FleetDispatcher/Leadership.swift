@@ -6,6 +6,8 @@ import PostgresClient
 /// Something that one dispatcher does for all. It runs for one term and ends by cancellation.
 protocol Duty: Sendable {
     var name: String { get }
+    /// Ends the pause between two rounds early.
+    var bell: Bell { get }
     /// Does what is to be done now.
     ///
     /// - Returns: how long there will be nothing to do.
@@ -93,7 +95,7 @@ struct Leadership: Sendable {
                 if !Task.isCancelled, failures % 10 == 1 { logger.warning("\(duty.name): \(error)") }
             }
             // Woken by cancellation too, which ends the loop.
-            if pause > .zero { try? await Task.sleep(for: pause) }
+            if pause > .zero { await duty.bell.wait(atMost: pause) }
         }
     }
 }

@@ -21,6 +21,7 @@ final class RescueDuty: Duty {
     }
 
     var name: String { "rescue" }
+    let bell = Bell()
 
     func round(term: Int64) async throws -> Duration {
         let workers: [MissingWorker]

@@ -10,6 +10,7 @@ struct StageDuty: Duty {
     let store: FleetStore
     let publisher: AMQPPublisher
     let poll: Duration
+    let bell: Bell
     let logger: Logger
 
     var name: String { "stage" }
@@ -20,6 +21,11 @@ struct StageDuty: Duty {
     func round(term: Int64) async throws -> Duration {
         let due = try await store.due(atMost: Self.batchMax)
         if due.isEmpty { return try await untilNext() }
+        if due.contains(where: \.isUnsealed) {
+            // Read again afterwards: what is published must be what the ledger will compare with.
+            try await store.seal(due, term: term)
+            return .zero
+        }
         let outcomes = await publisher.publish(due.map { $0.job.message() })
         let confirmed = zip(due, outcomes).filter { $1 == .confirmed }.map(\.0)
         let open = outcomes.first { $0 != .confirmed }

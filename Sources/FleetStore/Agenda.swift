@@ -6,6 +6,8 @@ public struct DueDelivery: Sendable {
     public let job: Job
     public let dueAt: PostgresTimestamp
     public let reason: String
+    /// Its payload came by SQL and is not in canonical form yet.
+    public let isUnsealed: Bool
 }
 
 /// A job for later, as the dispatcher takes it on.
@@ -43,8 +45,28 @@ extension FleetStore {
                     correlationID: try row.get(7), subject: try row.get(8), traceparent: try row.get(9),
                     backoff: try row.get(11, as: String?.self).map { try Backoff(parsing: $0) },
                     isUrgent: try row.get(12), producer: try row.get(10)),
-                dueAt: try row.get(2), reason: try row.get(3))
+                dueAt: try row.get(2), reason: try row.get(3), isUnsealed: try row.get(13))
         }
+    }
+
+    /// Brings payloads that came by SQL into canonical form, or ends jobs whose payload has none.
+    ///
+    public func seal(_ due: [DueDelivery], term: Int64) async throws {
+        let open = due.filter(\.isUnsealed)
+        if open.isEmpty { return }
+        let sealed = open.map { delivery -> (payload: String?, flaw: String?) in
+            do throws(InvalidJSON) {
+                return (try CanonicalJSON.text(of: delivery.job.payload), nil)
+            } catch {
+                return (nil, error.description)
+            }
+        }
+        _ = try await pool.execute(
+            SQL.seal,
+            [
+                .textArray(open.map { $0.job.type.subsystem }), .textArray(open.map { $0.job.key }),
+                .textArray(sealed.map(\.payload)), .textArray(sealed.map(\.flaw)), .int64(term),
+            ])
     }
 
     /// How long until something is owed; nil when nothing is.

@@ -177,6 +177,7 @@ public final class Worker: Service {
         overdue.cancel()
         await consumer.close()
         await publisher.close()
+        await orders.close()
         await lease.end()
         let done = counters.values
         logger.info(

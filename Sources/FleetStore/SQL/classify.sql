@@ -12,6 +12,7 @@ with arrived as (
         a.reply_to, a.correlation_id,
         case
             when j.type <> a.type or j.payload_hash <> sha256(convert_to(a.payload, 'UTF8')) then 'conflict'
+            when j.payload_hash is null and j.payload::jsonb <> a.payload::jsonb then 'conflict'
             when j.state in ('succeeded', 'discarded', 'cancelled', 'indeterminate') then 'finished'
             when not exists (select from me) then 'fenced'
             when j.state in ('scheduled', 'retrying') and j.not_before > now() then 'waiting'

@@ -1,0 +1,2 @@
+-- $1 name
+delete from gaia.cron where name = $1 returning name

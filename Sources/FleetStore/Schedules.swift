@@ -1,0 +1,157 @@
+import FleetModel
+import PostgresClient
+
+/// Jobs by the clock: one for each tick of a cron expression in a time zone.
+public struct CronSchedule: Sendable {
+    /// What becomes of ticks that were missed while no dispatcher ran.
+    public enum CatchUp: String, Sendable, CaseIterable {
+        /// None of them is made up for.
+        case skip
+        /// The last one is.
+        case last
+        /// Each is.
+        case all
+    }
+
+    public var name: String
+    public var expression: CronExpression
+    /// As in the database's list of time zones, such as `Europe/Berlin`.
+    public var zone: String
+    public var type: JobType
+    /// In canonical form.
+    public var payload: String
+    public var catchUp: CatchUp
+    public var replyTo: String?
+    public var subject: String?
+    /// 0 for the type's own number.
+    public var attemptsMax: Int
+
+    /// The longest name: it stands in the keys of its jobs.
+    public static let nameBytesMax = 100
+
+    public init(
+        name: String, expression: CronExpression, zone: String = "UTC", type: JobType, payload: String,
+        catchUp: CatchUp = .skip, replyTo: String? = nil, subject: String? = nil, attemptsMax: Int = 0
+    ) {
+        self.name = name
+        self.expression = expression
+        self.zone = zone
+        self.type = type
+        self.payload = payload
+        self.catchUp = catchUp
+        self.replyTo = replyTo
+        self.subject = subject
+        self.attemptsMax = attemptsMax
+    }
+}
+
+/// A schedule as `gaia cron list` presents it.
+public struct CronRecord: Sendable {
+    public let name, expression, zone, type, payload, catchUp: String
+    public let paused: Bool
+    public let nextAt: String
+    public let lastAt: String?
+}
+
+/// A tick that is due.
+package struct DueTick: Sendable {
+    package let name: String
+    let expression: CronExpression
+    let catchUp: CronSchedule.CatchUp
+    let tick: CivilMinute
+    let now: CivilMinute
+    let at: PostgresTimestamp
+    let late: Duration
+
+    /// A tick that is later than this was missed.
+    static let missedAfter: Duration = .seconds(60)
+
+    /// Whether this tick makes a job, and which comes next.
+    package var decision: (makesJob: Bool, next: CivilMinute?) {
+        let following = expression.next(after: tick)
+        let isLast = following.map { $0 > now } ?? true
+        switch catchUp {
+        case .all: return (true, following)
+        case .last: return (isLast, following)
+        case .skip: return late <= Self.missedAfter ? (true, following) : (false, expression.next(after: max(now, tick)))
+        }
+    }
+}
+
+/// A time zone that the database does not know.
+public struct UnknownZone: Error, Sendable, CustomStringConvertible {
+    public let zone: String
+    public var description: String {
+        "'\(zone)' is no time zone that the database knows; write one such as UTC or Europe/Berlin"
+    }
+}
+
+extension FleetStore {
+    /// Adds a schedule, or replaces the one of this name.
+    ///
+    /// - Returns: its first tick.
+    @discardableResult
+    public func put(_ schedule: CronSchedule) async throws -> String {
+        let clock = try await pool.execute(SQL.zoneNow, [.text(schedule.zone)])
+        guard let text = try clock.first?.get(0, as: String.self), let now = CivilMinute(text),
+            let first = schedule.expression.next(after: now)
+        else { throw UnknownZone(zone: schedule.zone) }
+        let rows = try await pool.execute(
+            SQL.cronPut,
+            [
+                .text(schedule.name), .text(schedule.expression.description), .text(schedule.zone),
+                .text(schedule.type.name), .text(schedule.payload), .text(schedule.catchUp.rawValue),
+                .text(first.description), schedule.replyTo.map { .text($0) } ?? .null,
+                schedule.subject.map { .text($0) } ?? .null, .int32(Int32(schedule.attemptsMax)),
+            ])
+        return try rows.only().get(0, as: PostgresTimestamp.self).iso8601
+    }
+
+    public func schedules() async throws -> [CronRecord] {
+        try await pool.execute(SQL.cronList).map { row in
+            CronRecord(
+                name: try row.get("name"), expression: try row.get("expression"), zone: try row.get("zone"),
+                type: try row.get("type"), payload: try row.get("payload"), catchUp: try row.get("catch_up"),
+                paused: try row.get("paused"), nextAt: try row.get("next_at", as: PostgresTimestamp.self).iso8601,
+                lastAt: try row.get("last_at", as: PostgresTimestamp?.self)?.iso8601)
+        }
+    }
+
+    /// - Returns: false when there is none of this name.
+    public func removeSchedule(_ name: String) async throws -> Bool {
+        try await !pool.execute(SQL.cronRemove, [.text(name)]).isEmpty
+    }
+
+    /// - Returns: false when there is none of this name.
+    public func pauseSchedule(_ name: String, _ isPaused: Bool) async throws -> Bool {
+        try await !pool.execute(SQL.cronPause, [.text(name), .bool(isPaused)]).isEmpty
+    }
+
+    package func dueTicks(atMost limit: Int) async throws -> [DueTick] {
+        try await pool.execute(SQL.cronDue, [.int32(Int32(limit))]).compactMap { row in
+            guard let tick = CivilMinute(try row.get(3, as: String.self)),
+                let now = CivilMinute(try row.get(4, as: String.self)),
+                let catchUp = CronSchedule.CatchUp(rawValue: try row.get(2, as: String.self))
+            else { return nil }
+            return DueTick(
+                name: try row.get(0), expression: try CronExpression(row.get(1)), catchUp: catchUp, tick: tick,
+                now: now, at: try row.get(5), late: .seconds(try row.get(6, as: Int64.self)))
+        }
+    }
+
+    /// Makes a tick's job and sets the time of the next.
+    ///
+    /// - Returns: whether a job was made.
+    package func make(_ tick: DueTick, term: Int64) async throws -> Bool {
+        let (makesJob, next) = tick.decision
+        guard let next else { return false }
+        let row = try await pool.execute(
+            SQL.cronTick,
+            [
+                .int64(term), .text(tick.name), .timestamp(tick.at), .bool(makesJob), .text(next.description),
+                .bool(tick.expression.isEveryHour),
+            ]
+        ).only()
+        return try row.get(0, as: Int64.self) > 0
+    }
+}
