@@ -28,9 +28,9 @@ public struct CronExpression: Sendable, Equatable, CustomStringConvertible {
         guard fields.count == 5 else {
             throw InvalidCronExpression(text: text, problem: "it has \(fields.count) fields, not five")
         }
-        func field(_ index: Int, _ name: String, _ range: ClosedRange<Int>, _ names: [String] = []) throws(
-            InvalidCronExpression
-        ) -> Set<Int> {
+        func field(_ index: Int, _ name: String, _ range: ClosedRange<Int>, _ names: [String] = [])
+            throws(InvalidCronExpression) -> Set<Int>
+        {
             guard let values = Self.parse(fields[index], range, names) else {
                 throw InvalidCronExpression(
                     text: text,

@@ -1,16 +1,35 @@
-/// `gaia.noop.v1`: a job that does nothing. It is how the path itself is tried and timed: `gaia enqueue` sends one to
+/// `gaia.noop.v1`: a job that does nothing, for as long as it is told. It is how the path itself is tried and timed: `gaia enqueue` sends one to
 /// see that the fleet answers, and the benchmark sends millions.
 public struct NoopParameters: JobParameters {
     public static let type: JobType = "gaia.noop.v1"
     public static let schema = JSONSchema.object(
-        ["note": .string(description: "anything; it is ignored")], required: [], additional: true)
+        [
+            "note": .string(description: "anything; it is ignored"),
+            "ms": .integer(description: "how many milliseconds to do nothing", min: 0, max: waitMax),
+        ], required: [], additional: true)
 
     public var note: String?
+    /// How many milliseconds it takes; none when absent.
+    public var ms: Int?
 
-    public init(note: String? = nil) { self.note = note }
+    /// Ten minutes.
+    public static let waitMax = 600_000
+
+    public init(note: String? = nil, ms: Int? = nil) {
+        self.note = note
+        self.ms = ms
+    }
+
+    public func validate() throws(InvalidParameters) {
+        if let ms, !(0...Self.waitMax).contains(ms) {
+            throw InvalidParameters("'ms' must be from 0 to \(Self.waitMax)")
+        }
+    }
 
     /// The definition that every worker of ours carries.
     public static let definition = JobDefinition(
-        NoopParameters.self, summary: "does nothing; for trying and timing the path"
-    ) { (_: NoopParameters, _: JobContext) -> Void in }
+        NoopParameters.self, summary: "does nothing; for trying and timing the path", timeout: .seconds(900)
+    ) { (parameters: NoopParameters, _: JobContext) async throws -> Void in
+        if let ms = parameters.ms, ms > 0 { try await Task.sleep(for: .milliseconds(ms)) }
+    }
 }

@@ -17,7 +17,8 @@ public struct Migration: Sendable, Equatable {
         Migration(version: 1, name: "ledger", sql: String(decoding: PackageResources.m0001_ledger_sql, as: UTF8.self)),
         Migration(
             version: 3, name: "control", sql: String(decoding: PackageResources.m0003_control_sql, as: UTF8.self)),
-        Migration(version: 4, name: "enqueue", sql: String(decoding: PackageResources.m0004_enqueue_sql, as: UTF8.self)),
+        Migration(
+            version: 4, name: "enqueue", sql: String(decoding: PackageResources.m0004_enqueue_sql, as: UTF8.self)),
     ]
 }
 

@@ -81,4 +81,16 @@ extension FleetStore {
                 .int64Array(progress.map { $0.token }), .textArray(progress.map { $0.progress.document }),
             ])
     }
+
+    /// Gives a job to the fleet as any program with a connection to the database may: `select gaia.enqueue(…)`.
+    ///
+    /// - Returns: "scheduled" or "duplicate".
+    @discardableResult
+    public func enqueueBySQL<Parameters: JobParameters>(_ parameters: Parameters, key: String) async throws -> String {
+        let job = try Job(parameters, key: key)
+        return try await pool.execute(
+            SQL.enqueue,
+            [.text(job.type.name), .text(String(decoding: job.payload, as: UTF8.self)), .text(key)]
+        ).only().get(0)
+    }
 }

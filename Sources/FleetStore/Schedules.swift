@@ -73,7 +73,8 @@ package struct DueTick: Sendable {
         switch catchUp {
         case .all: return (true, following)
         case .last: return (isLast, following)
-        case .skip: return late <= Self.missedAfter ? (true, following) : (false, expression.next(after: max(now, tick)))
+        case .skip:
+            return late <= Self.missedAfter ? (true, following) : (false, expression.next(after: max(now, tick)))
         }
     }
 }

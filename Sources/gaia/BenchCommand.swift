@@ -10,7 +10,8 @@ import Foundation
 /// `gaia bench`
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure the fleet on this machine.", subcommands: [Throughput.self])
+        commandName: "bench", abstract: "Measure the fleet on this machine.",
+        subcommands: [Throughput.self, Rescue.self, Failover.self, Relay.self])
 
     struct Throughput: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

@@ -42,6 +42,29 @@ final class Fleet: Sendable {
     /// SIGKILL: the process gets no chance to say good-bye.
     func kill(_ name: String) throws { try processes[name]?.signal(SIGKILL) }
 
+    /// SIGKILL, and waits until the process is gone.
+    func killAndWait(_ name: String) async throws {
+        guard let process = running.withLock({ $0.removeValue(forKey: name) }) else {
+            throw CommandFailure(.inside, "there is no process \(name)")
+        }
+        try process.signal(SIGKILL)
+        _ = await process.exitStatus()
+    }
+
+    /// Waits until each of these has said `text` in its log.
+    func awaitOutput(of names: [String], containing text: String, within limit: Duration = .seconds(60)) async throws {
+        let deadline = ContinuousClock.now + limit
+        for name in names {
+            while try !String(contentsOfFile: logFile(of: name), encoding: .utf8).contains(text) {
+                guard ContinuousClock.now < deadline else {
+                    throw CommandFailure(
+                        .inside, "\(name) did not come to say '\(text)'; its log: \(logFile(of: name))")
+                }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
+
     /// The first process that has ended though nobody stopped it.
     func ended(except expected: Set<String> = []) -> String? {
         processes.first { !expected.contains($0.key) && !$0.value.isRunning }?.key

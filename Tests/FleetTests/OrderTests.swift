@@ -163,4 +163,41 @@ struct OrderTests {
             #expect((1...6).contains(before), "one slot in eight goes to a normal job: \(before)")
         }
     }
+
+    @Test("A job enqueued by SQL runs soon after its commit, with a delay after it, and answers like any other")
+    func bySQL() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(recorder)]) { fleet in
+            try await fleet.place.withPool { pool in
+                try await pool.script(
+                    """
+                    select gaia.enqueue('test.work.v1', '{"text": "b"}', 'k', reply_to => 'reply');
+                    select gaia.enqueue('test.work.v1', '{"text": "c"}', 'later', delay => interval '300 ms',
+                        reply_to => 'reply', urgent => true);
+                    """)
+            }
+            #expect(try await fleet.mailbox.reply("k").outcome == "succeeded")
+            #expect(try await fleet.mailbox.reply("later").outcome == "succeeded")
+            #expect(recorder.runs.map(\.work.text) == ["b", "c"])
+            #expect(try await fleet.job("later")?.isUrgent == true)
+        }
+    }
+
+    @Test("A schedule's ticks are jobs like any other")
+    func cron() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(dispatchers: 3, definitions: [Work.definition(recorder)]) { fleet in
+            try await fleet.store.put(
+                CronSchedule(
+                    name: "bell", expression: try CronExpression("* * * * *"), type: Work.type,
+                    payload: #"{"text":"ring"}"#, catchUp: .all))
+            try await fleet.place.withPool { pool in
+                try await pool.script(
+                    "update gaia.cron set next_at = date_trunc('minute', now()) - interval '2 minutes'")
+            }
+            try await recorder.wait(for: "three ticks") { $0.count >= 3 }
+            let keys = recorder.runs.map(\.context.key)
+            #expect(Set(keys).count == keys.count && keys.allSatisfy { $0.hasPrefix("cron/bell/") })
+        }
+    }
 }
