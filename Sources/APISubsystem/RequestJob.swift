@@ -60,6 +60,12 @@ public struct RequestParameters: JobParameters {
         guard scheme.hasPrefix("http://") || scheme == "https://" else {
             throw InvalidParameters("'url' must begin with http:// or https://, it is '\(url.prefix(80))'")
         }
+        do throws(CurlError) {
+            // By the parser that the call is made with.
+            _ = try CurlURL(url, rules: CurlURL.Rules(protocols: [.http, .https], credentials: false))
+        } catch {
+            throw InvalidParameters("'url' is none that can be called: \(error.message); write it as http://host/path")
+        }
         if let method, !Self.methods.contains(method) {
             throw InvalidParameters("'method' must be one of \(Self.methods.joined(separator: ", "))")
         }

@@ -31,6 +31,9 @@ public struct FleetConfiguration: Sendable {
     public var dispatcherPoll: Duration
     public var dispatcherGrace: Duration
     public var payloadBytesMax: Int
+    /// How long jobs that succeeded or were called off are kept.
+    public var retentionSucceededHours: Int
+    public var retentionDiscardedHours: Int
     public var outputBytesMax: Int
     public var apiConnectionsMax: Int
     public var apiConnectionsPerHostMax: Int
@@ -62,6 +65,8 @@ public struct FleetConfiguration: Sendable {
         dispatcherPoll = .milliseconds(try values.number("dispatcher.poll_ms"))
         dispatcherGrace = .milliseconds(try values.number("dispatcher.grace_ms"))
         payloadBytesMax = try values.number("limits.payload_bytes")
+        retentionSucceededHours = try values.number("retention.succeeded_hours")
+        retentionDiscardedHours = try values.number("retention.discarded_hours")
         outputBytesMax = try values.number("limits.output_bytes")
         apiConnectionsMax = try values.number("api.connections")
         apiConnectionsPerHostMax = try values.number("api.connections_per_host")

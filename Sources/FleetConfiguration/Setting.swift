@@ -46,6 +46,11 @@ public struct Setting: Sendable {
         Setting(
             "dispatcher.grace_ms", .number(0...60_000), "1000",
             "how long a worker may be without its liveness lock before its jobs are given to others"),
+        Setting(
+            "retention.succeeded_hours", .number(1...876_000), "168",
+            "how long jobs that succeeded or were called off are kept, and their keys known"),
+        Setting(
+            "retention.discarded_hours", .number(1...876_000), "720", "how long jobs that were given up are kept"),
         Setting("limits.payload_bytes", .number(1...16_777_216), "1048576", "the largest payload taken"),
         Setting("limits.output_bytes", .number(1...16_777_216), "1048576", "the largest output stored"),
         Setting("api.connections", .number(1...10_000), "1000", "HTTP connections of a worker in all"),

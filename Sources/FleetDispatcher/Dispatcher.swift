@@ -21,6 +21,8 @@ public struct DispatcherConfiguration: Sendable {
     public var grace: Duration = .seconds(1)
     public var startWait: Duration = .seconds(60)
     public var payloadBytesMax: Int = 1 << 20
+    /// How long finished jobs are kept.
+    public var retention = Retention()
 
     public init(amqp: AMQPConfiguration, database: PostgresConfiguration, name: String, subsystems: [String]) {
         self.amqp = amqp
@@ -101,6 +103,7 @@ public final class Dispatcher: Service {
             duties: [
                 StageDuty(store: store, publisher: publisher, poll: configuration.poll, bell: agenda, logger: logger),
                 CronDuty(store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, logger: logger),
+                RetainDuty(store: store, retention: configuration.retention, logger: logger),
                 RescueDuty(store: store, poll: configuration.poll, grace: configuration.grace, logger: logger),
             ])
         try await withThrowingTaskGroup(of: Part.self) { group in

@@ -8,7 +8,9 @@
 ///       reply_to ◀──┘      └──later──▶ ledger + agenda
 ///
 ///  leader (advisory lock, term) ─┬─ StageDuty    agenda due ──▶ gaia.jobs, confirmed ──▶ struck out
-///                                └─ RescueDuty   worker gone, grace over ──▶ its epoch ends, its jobs are due
+///                                ├─ RescueDuty   worker gone, grace over ──▶ its epoch ends, its jobs are due
+///                                ├─ CronDuty     a schedule's tick ──▶ a job on the agenda
+///                                └─ RetainDuty   finished long ago ──▶ removed, a stretch of the table at a time
 /// ```
 ///
 /// A job published twice because a crash fell between two steps is harmless: the claim decides.

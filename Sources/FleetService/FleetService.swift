@@ -14,31 +14,56 @@ import PostgresClient
 /// ```
 enum FleetServiceOverview {}
 
+extension FleetConfiguration {
+    /// Where the broker is.
+    ///
+    /// - Parameter name: how the connection is called in the broker's lists.
+    /// - Throws: an error that names the setting which is missing or wrong.
+    public func amqp(_ name: String) throws(ConfigurationError) -> AMQPConfiguration {
+        guard let amqpURL else {
+            throw ConfigurationError(
+                "no broker is configured: set amqp.url (GAIA_AMQP_URL), or try 'gaia up' or 'gaia demo', which start one"
+            )
+        }
+        do {
+            var configuration = try AMQPConfiguration(url: amqpURL)
+            configuration.connectionName = name
+            return configuration
+        } catch {
+            throw ConfigurationError("amqp.url (GAIA_AMQP_URL): \(error)")
+        }
+    }
+
+    /// Where the database is.
+    ///
+    /// - Parameter name: how the connections are called in `pg_stat_activity`.
+    /// - Throws: an error that names the setting which is missing or wrong.
+    public func database(_ name: String) throws(ConfigurationError) -> PostgresConfiguration {
+        guard let databaseURL else {
+            throw ConfigurationError(
+                "no database is configured: set database.url (GAIA_DATABASE_URL), or try 'gaia up' or 'gaia demo'")
+        }
+        do {
+            var configuration = try PostgresConfiguration(url: databaseURL)
+            configuration.applicationName = name
+            configuration.poolSize = databasePoolSize
+            return configuration
+        } catch {
+            throw ConfigurationError("database.url (GAIA_DATABASE_URL): \(error)")
+        }
+    }
+}
+
 extension WorkerConfiguration {
     /// What the settings say of a worker.
     ///
     /// - Parameter name: how it is called; as the settings say, or host and process id, when nil.
     /// - Throws: an error that names the setting which is missing or wrong.
     public init(_ settings: FleetConfiguration, name: String? = nil) throws(ConfigurationError) {
-        guard let amqpURL = settings.amqpURL else {
-            throw ConfigurationError("no broker is configured: set amqp.url (GAIA_AMQP_URL)")
-        }
-        guard let databaseURL = settings.databaseURL else {
-            throw ConfigurationError("no database is configured: set database.url (GAIA_DATABASE_URL)")
-        }
-        let amqp: AMQPConfiguration
-        do { amqp = try AMQPConfiguration(url: amqpURL) } catch {
-            throw ConfigurationError("amqp.url (GAIA_AMQP_URL): \(error)")
-        }
-        var database: PostgresConfiguration
-        do { database = try PostgresConfiguration(url: databaseURL) } catch {
-            throw ConfigurationError("database.url (GAIA_DATABASE_URL): \(error)")
-        }
         let process = ProcessInfo.processInfo
         let name = name ?? settings.workerName ?? "\(process.hostName)-\(process.processIdentifier)"
-        database.applicationName = name
-        database.poolSize = settings.databasePoolSize
-        self.init(amqp: amqp, database: database, name: name, host: process.hostName)
+        self.init(
+            amqp: try settings.amqp(name), database: try settings.database(name), name: name, host: process.hostName)
         slotsDefault = settings.workerSlotsDefault
         slots = settings.workerSlots
         lease = settings.workerLease

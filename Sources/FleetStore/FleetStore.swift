@@ -65,6 +65,8 @@ enum SQL {
     static let cancel = statement("cancel", PackageResources.cancel_sql)
     static let resolve = statement("resolve", PackageResources.resolve_sql)
     static let enqueue = statement("enqueue", PackageResources.enqueue_sql)
+    static let retain = statement("retain", PackageResources.retain_sql)
+    static let retainRest = statement("retain-rest", PackageResources.retain_rest_sql)
     static let seal = statement("seal", PackageResources.seal_sql)
     static let cronDue = statement("cron-due", PackageResources.cron_due_sql)
     static let cronTick = statement("cron-tick", PackageResources.cron_tick_sql)

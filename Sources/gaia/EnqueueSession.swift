@@ -26,8 +26,7 @@ struct EnqueueSession: Sendable {
     let replies: ReplyQueue
     private let producer: JobProducer
     private let requests: AMQPPublisher
-    private let answers: AsyncStream<AMQPDelivery>
-    private let answersIn: AsyncStream<AMQPDelivery>.Continuation
+    private let answers = AwaitedAnswers()
     private let timeout: Duration
 
     static func open(_ configuration: FleetConfiguration, timeout: Duration) async throws -> EnqueueSession {
@@ -38,12 +37,10 @@ struct EnqueueSession: Sendable {
         try await FleetBroker.awaitReady(
             amqp, FleetBroker.topology(subsystems: Catalogue.subsystems), limit: min(timeout, configuration.startWait),
             logger: configuration.logger)
-        let (answers, answersIn) = AsyncStream.makeStream(of: AMQPDelivery.self)
         return EnqueueSession(
             replies: ReplyQueue(amqp, logger: logger),
             producer: JobProducer(amqp, publishTimeout: timeout, logger: logger),
-            requests: AMQPPublisher(configuration: amqp, publishTimeout: timeout, logger: logger), answers: answers,
-            answersIn: answersIn, timeout: timeout)
+            requests: AMQPPublisher(configuration: amqp, publishTimeout: timeout, logger: logger), timeout: timeout)
     }
 
     func use<Value: Sendable>(_ body: (EnqueueSession) async throws -> Value) async throws -> Value {
@@ -53,10 +50,9 @@ struct EnqueueSession: Sendable {
             group.addTask { try await replies.consumer.run() }
             group.addTask {
                 for await batch in replies.consumer.deliveries {
-                    for delivery in batch { answersIn.yield(delivery) }
+                    for delivery in batch { answers.arrived(delivery) }
                     replies.consumer.acknowledge(batch.map(\.tag))
                 }
-                answersIn.finish()
             }
             let result: Result<Value, any Error>
             do {
@@ -85,6 +81,9 @@ struct EnqueueSession: Sendable {
     }
 
     func enqueue(_ documents: [JobDocument]) async throws -> [EnqueueReport] {
+        for document in documents where document.job.replyTo == replies.name {
+            answers.expect(document.job.correlationID ?? document.job.key)
+        }
         var reports = [EnqueueReport?](repeating: nil, count: documents.count)
         let now = documents.indices.filter { (documents[$0].delay ?? .zero) == .zero }
         for (index, outcome) in zip(now, await producer.enqueue(now.map { documents[$0].job })) {
@@ -108,7 +107,8 @@ struct EnqueueSession: Sendable {
     private func request(_ documents: [JobDocument]) async throws -> [EnqueueReport] {
         var properties = AMQPProperties()
         properties.contentType = "application/json"
-        properties.messageID = UUID().uuidString.lowercased()
+        let id = UUID().uuidString.lowercased()
+        properties.messageID = id
         properties.correlationID = properties.messageID
         properties.replyTo = replies.name
         properties.appID = "gaia enqueue"
@@ -116,13 +116,14 @@ struct EnqueueSession: Sendable {
         let message = AMQPMessage(
             exchange: "", routingKey: FleetBroker.enqueueQueue, mandatory: true, properties: properties,
             body: Array(body.utf8))
+        answers.expect(id)
         let outcome = await requests.publish([message])[0]
         guard outcome == .confirmed else {
             throw CommandFailure(.unavailable, "the request did not reach the dispatcher's queue: \(outcome)")
         }
         struct Answer: Decodable { let jobs: [EnqueueReport] }
         let answer = try await awaitAnswer(
-            properties.messageID, "no dispatcher answered; the request stays queued and is served once one runs")
+            id, "no dispatcher answered; the request stays queued and is served once one runs")
         return try JSONDecoder().decode(Answer.self, from: Data(answer.body)).jobs
     }
 
@@ -144,24 +145,11 @@ struct EnqueueSession: Sendable {
             outcome: event.data.outcome, detail: detail, text: String(decoding: delivery.body, as: UTF8.self))
     }
 
-    private func awaitAnswer(_ correlationID: String?, _ otherwise: String) async throws -> AMQPDelivery {
-        try await withThrowingTaskGroup(of: AMQPDelivery?.self) { group in
-            group.addTask {
-                for await delivery in answers where delivery.properties.correlationID == correlationID {
-                    return delivery
-                }
-                return nil
-            }
-            group.addTask {
-                try await Task.sleep(for: timeout)
-                return nil
-            }
-            defer { group.cancelAll() }
-            guard let delivery = try await group.next() ?? nil else {
-                throw CommandFailure(.unavailable, otherwise)
-            }
-            return delivery
+    private func awaitAnswer(_ id: String, _ otherwise: String) async throws -> AMQPDelivery {
+        guard let delivery = await answers.answer(id, within: timeout) else {
+            throw CommandFailure(.unavailable, otherwise)
         }
+        return delivery
     }
 }
 

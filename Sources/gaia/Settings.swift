@@ -4,6 +4,7 @@ import ArgumentParser
 import FleetConfiguration
 import FleetDispatcher
 import FleetModel
+import FleetService
 import FleetStore
 import FleetWorker
 import Foundation
@@ -32,38 +33,6 @@ struct SettingsOptions: ParsableArguments {
 }
 
 extension FleetConfiguration {
-    func amqp(_ connectionName: String) throws -> AMQPConfiguration {
-        guard let amqpURL else {
-            throw CommandFailure(
-                .configuration,
-                "no broker is configured: set amqp.url (GAIA_AMQP_URL), or try 'gaia up' or 'gaia demo', which start one"
-            )
-        }
-        do {
-            var configuration = try AMQPConfiguration(url: amqpURL)
-            configuration.connectionName = connectionName
-            return configuration
-        } catch {
-            throw CommandFailure(.configuration, "amqp.url (GAIA_AMQP_URL): \(error)")
-        }
-    }
-
-    func database(_ applicationName: String) throws -> PostgresConfiguration {
-        guard let databaseURL else {
-            throw CommandFailure(
-                .configuration,
-                "no database is configured: set database.url (GAIA_DATABASE_URL), or try 'gaia up' or 'gaia demo'")
-        }
-        do {
-            var configuration = try PostgresConfiguration(url: databaseURL)
-            configuration.applicationName = applicationName
-            configuration.poolSize = databasePoolSize
-            return configuration
-        } catch {
-            throw CommandFailure(.configuration, "database.url (GAIA_DATABASE_URL): \(error)")
-        }
-    }
-
     var logger: Logger {
         var logger = Logger(label: "gaia") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
@@ -88,6 +57,8 @@ extension FleetConfiguration {
         configuration.grace = dispatcherGrace
         configuration.startWait = startWait
         configuration.payloadBytesMax = payloadBytesMax
+        configuration.retention = Retention(
+            succeededHours: retentionSucceededHours, discardedHours: retentionDiscardedHours)
         return configuration
     }
 

@@ -40,6 +40,15 @@ struct BadInput: Sendable, CustomTestStringConvertible {
         (self.reason, self.hint) = (reason, hint)
     }
 
+    /// An HTTP call to what is no place for one.
+    init(_ description: String, url: String) {
+        self.init(description, .invalidParameters, hint: "http") {
+            $0.properties.type = "api.request.v1"
+            $0.routingKey = "api.request.v1"
+            $0.body = Array(#"{"url":"\#(url)"}"#.utf8)
+        }
+    }
+
     /// Valid JSON around one string that nests like nothing a person would write.
     static func nested(_ levels: Int) -> [UInt8] {
         let opening = String(repeating: "[", count: levels)
@@ -96,11 +105,14 @@ struct BadInput: Sendable, CustomTestStringConvertible {
         BadInput("a payload over the limit", .tooLarge, hint: "limits.payload_bytes") {
             $0.body = Array(#"{"text":""#.utf8) + [UInt8](repeating: 0x78, count: 1 << 20) + Array(#""}"#.utf8)
         },
-        BadInput("a URL that is not http or https", .invalidParameters, hint: "http://") {
-            $0.properties.type = "api.request.v1"
-            $0.routingKey = "api.request.v1"
-            $0.body = Array(#"{"url":"file:///etc/passwd"}"#.utf8)
-        },
+        BadInput("a URL that is not http or https", url: "file:///etc/passwd"),
+        BadInput("a URL of another protocol", url: "ftp://127.0.0.1/x"),
+        BadInput("a URL without a scheme", url: "127.0.0.1/x"),
+        BadInput("a URL without a host", url: "http://"),
+        BadInput("a URL with an impossible port", url: "http://127.0.0.1:99999/"),
+        BadInput("no URL at all", url: ""),
+        BadInput("a script for a URL", url: "javascript:alert(1)"),
+        BadInput("a URL with a line break", url: "http://127.0.0.1/\\r\\nHost: x"),
         BadInput(
             "a header table nested 10,000 deep", .malformed, hint: "nests too deep",
             rawProperties: Wire.properties(
