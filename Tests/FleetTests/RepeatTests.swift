@@ -121,6 +121,28 @@ struct RepeatTests {
         }
     }
 
+    @Test("A hundred concurrent publishes of one key with a hundred payloads are one run and ninety-nine conflicts")
+    func hundredPayloads() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(workers: 2, dispatchers: 1, definitions: [Work.definition(recorder)]) { fleet in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<100 {
+                    group.addTask {
+                        try await fleet.enqueue(Work("text \(number)"), key: "k", correlationID: "question-\(number)")
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let contents = try await fleet.mailbox.wait(for: "a hundred answers") { $0.replies.count >= 100 }
+            let outcomes = Dictionary(grouping: contents.replies.map(\.outcome)) { $0 }.mapValues(\.count)
+            #expect(outcomes == ["succeeded": 1, "rejected": 99])
+            #expect(recorder.runs.count == 1)
+            let dead = try await fleet.dead(99)
+            #expect(dead.allSatisfy { $0.properties.headers[JobHeader.reason] == .string("conflict") })
+            #expect(try await fleet.leftover() == 0)
+        }
+    }
+
     @Test(
         "The same key with another payload is reported as a conflict and set aside, whether its job is done or runs",
         arguments: [true, false])
