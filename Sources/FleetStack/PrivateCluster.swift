@@ -277,7 +277,8 @@ extension PrivateCluster {
             let container = try decoder.container(keyedBy: CodingKeys.self)
             node = try container.decode(String.self, forKey: .node)
             // A term of Erlang's with more than a word comes as a list of its parts.
-            state = try (try? container.decode(String.self, forKey: .state))
+            state =
+                try (try? container.decode(String.self, forKey: .state))
                 ?? container.decode([String].self, forKey: .state).joined(separator: " ")
             // Text where there is no number.
             commitIndex = try? container.decode(Int.self, forKey: .commitIndex)

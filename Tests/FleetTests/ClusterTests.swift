@@ -87,23 +87,13 @@ struct ClusterTests {
                 }
                 killed.open()
                 try await publishing
-                do { try await expectDone(first + second, fleet, target) } catch {
-                    print("DIAG results", Set(fleet.mailbox.now.results.compactMap(\.key)).count, "requests", target.requests.count, "node", node.nodeName)
-                    print("DIAG counts", try await fleet.store.counts(subsystem: "api").mapValues(\.jobs))
-                    let n = cluster.nodes.first { $0.isRunning }!
-                    print("DIAG", try await n.control(["list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "leader", "members", "online"]))
-                    print("DIAG", try await n.control(["list_consumers"]))
-                    print("DIAG", try await n.control(["list_connections", "name", "client_properties", "state"]))
-                    for c in children { print("DIAG", c.capturedOutput.suffix(6000)) }
-                    for n in cluster.nodes { print("DIAG LOG", n.nodeName, (try? String(contentsOfFile: n.logFile, encoding: .utf8))?.suffix(5000) ?? "") }
-                    throw error
-                }
+                try await expectDone(first + second, fleet, target, cluster)
 
                 // It comes back, has all that it missed, and serves like the others.
                 try await node.startAgain()
                 try await cluster.awaitQuorum(of: queue)
                 try await producers.enqueue(last, on: node)
-                try await expectDone(jobs[...], fleet, target)
+                try await expectDone(jobs[...], fleet, target, cluster)
             }
             for child in children { #expect(try await child.stop(grace: .seconds(60)) == .exited(0)) }
             #expect(try await fleet.leftover(in: queue) == 0)
@@ -112,11 +102,24 @@ struct ClusterTests {
     }
 
     /// Waits for every result, and looks whether each job was done once.
-    private func expectDone(_ jobs: ArraySlice<Job>, _ fleet: TestFleet, _ target: HTTPTarget) async throws {
+    private func expectDone(
+        _ jobs: ArraySlice<Job>, _ fleet: TestFleet, _ target: HTTPTarget, _ cluster: PrivateCluster
+    ) async throws {
         let wanted = Set(jobs.map(\.key))
-        let contents = try await fleet.mailbox.wait(for: "all \(wanted.count) results", within: .seconds(60)) {
-            Set($0.results.compactMap(\.key)).count >= wanted.count
+        let deadline = ContinuousClock.now + .seconds(60)
+        while !wanted.isSubset(of: Set(fleet.mailbox.now.results.compactMap(\.key))) {
+            guard ContinuousClock.now < deadline else {
+                let missing = wanted.subtracting(fleet.mailbox.now.results.compactMap(\.key))
+                let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers", "leader", "online"]
+                let queues = try await cluster.nodes.first(where: \.isRunning)?.control(["list_queues"] + columns)
+                let counts = try await fleet.store.counts(subsystem: "api").mapValues(\.jobs)
+                throw NotInTime(
+                    "\(missing.count) of \(wanted.count) results did not come, \(missing.sorted().prefix(5)) among them; "
+                        + "the ledger has \(counts); the queues are\n\(queues ?? "")")
+            }
+            try await Task.sleep(for: .milliseconds(20))
         }
+        let contents = fleet.mailbox.now
         #expect(Set(contents.results.compactMap(\.key)) == wanted)
         // A result may come twice, but it is the same one.
         #expect(Set(contents.results.map(\.document)).count == wanted.count)
