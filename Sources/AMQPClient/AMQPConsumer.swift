@@ -28,7 +28,8 @@ public final class AMQPConsumer: Sendable {
     private let lifecycle = LinkLifecycle()
 
     /// - Parameters:
-    ///   - topology: declared again at every connect, before consuming.
+    ///   - topology: declared again at every connect, before consuming; by a user who may not declare it is only
+    ///     looked for.
     ///   - maxBatch: most deliveries in one array.
     ///   - onEvent: called on the IO thread: return at once.
     public init(

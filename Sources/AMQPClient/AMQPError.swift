@@ -11,6 +11,8 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
         case virtualHostNotFound
         /// The user may not do this here.
         case accessRefused
+        /// An exchange or queue is not there, and the user may not declare it; somebody else may.
+        case topologyMissing
         /// The peer's certificate or our own TLS files are not good.
         case tls
         /// The link was up and is gone.
@@ -47,7 +49,8 @@ public struct AMQPError: Error, Sendable, Equatable, CustomStringConvertible {
         switch kind {
         case .credentialsRefused, .virtualHostNotFound, .accessRefused, .tls, .invalidURL: true
         // A closed channel may be a missing queue that somebody declares later; whoever sets up topology knows better.
-        case .unreachable, .connectionLost, .closedByBroker, .channelClosed, .timeout, .protocolViolation, .closed:
+        case .unreachable, .connectionLost, .closedByBroker, .channelClosed, .timeout, .protocolViolation, .closed,
+            .topologyMissing:
             false
         }
     }

@@ -22,7 +22,7 @@ public final class AMQPPublisher: Sendable {
     private let lifecycle = LinkLifecycle()
 
     /// - Parameters:
-    ///   - topology: declared again at every connect.
+    ///   - topology: declared again at every connect; by a user who may not declare it is only looked for.
     ///   - maxUnconfirmed: how many messages may be sent and unconfirmed at a time.
     ///   - publishTimeout: how long one call of ``publish(_:)`` may take in all.
     ///   - maxPending: how many messages all calls together may have waiting; a call beyond it is refused as `notSent`,

@@ -82,6 +82,27 @@ public final class AMQPSession: Sendable {
         }
     }
 
+    /// Sees that exchanges and queues are there: declares all, as ``declare(_:)`` does, or, for a user who may not, asks
+    /// for each. Bindings cannot be asked for.
+    ///
+    /// - Throws: kind ``AMQPError/Kind/topologyMissing``, naming the first that the user may not declare and is not there.
+    public func provide(_ topology: AMQPTopology) async throws(AMQPError) {
+        do throws(AMQPError) {
+            return try await declare(topology)
+        } catch {
+            guard error.kind == .accessRefused else { throw error }
+        }
+        try await perform { (channel) throws(AMQPError) in
+            for question in try topology.questions() {
+                do throws(AMQPError) {
+                    try channel.call(question.call)
+                } catch {
+                    throw error.asking(for: question.name)
+                }
+            }
+        }
+    }
+
     /// - Returns: nil when there is no such queue.
     public func queueStatus(_ name: String) async throws(AMQPError) -> AMQPQueueStatus? {
         try await perform { (channel) throws(AMQPError) in

@@ -64,12 +64,13 @@ package struct Call {
         return call
     }
 
-    package static func declare(_ exchange: AMQPExchange) throws(EncodingFailure) -> Call {
+    package static func declare(_ exchange: AMQPExchange, passive: Bool = false) throws(EncodingFailure) -> Call {
         let call = Call(MethodID.exchangeDeclare, MethodID.exchangeDeclareOk)
         call.arguments.append(UInt16(0))
         try MethodEncoder.shortString(exchange.name, "the exchange's name", into: call.arguments)
         try MethodEncoder.shortString(exchange.kind, "the exchange's kind", into: call.arguments)
-        call.arguments.append(UInt8((exchange.durable ? 0b10 : 0) | (exchange.autoDelete ? 0b100 : 0)))
+        let bits = (passive ? 1 : 0) | (exchange.durable ? 0b10 : 0) | (exchange.autoDelete ? 0b100 : 0)
+        call.arguments.append(UInt8(bits))
         try MethodEncoder.table(exchange.arguments, depth: 1, into: call.arguments)
         return call
     }

@@ -25,6 +25,7 @@ final class ConsumerRole: LinkRole {
 
     private let configuration: AMQPConfiguration
     private let topology: AMQPTopology
+    private var topologyDuty = TopologyDuty.declare
     private let inbox: ConsumerInbox
     private let buffer: DeliveryBuffer
     private let logger: Logger
@@ -60,7 +61,7 @@ final class ConsumerRole: LinkRole {
     func blocked(_ isBlocked: Bool) {}
 
     func open(_ link: Link, generation: UInt32) throws(AMQPError) {
-        try link.declare(topology, channel: setupChannel)
+        try link.provide(topology, &topologyDuty, channel: setupChannel)
         self.generation = generation
         inbox.generation.store(generation, ordering: .releasing)
         lanes = subscriptions.map { Lane(subscription: $0, schedule: BackoffSchedule(configuration.backoff)) }
@@ -131,14 +132,12 @@ final class ConsumerRole: LinkRole {
     /// Declares and subscribes again, when the queue is there.
     private func restore(_ link: Link, lane: Int) throws(AMQPError) {
         do throws(AMQPError) {
-            try link.declare(topology, channel: setupChannel)
+            try link.provide(topology, &topologyDuty, channel: setupChannel)
             // Consuming from a missing queue would close the channel and make every tag on it void.
             try link.check(queue: lanes[lane].subscription.queue, channel: setupChannel)
             try subscribe(link, channel: UInt16(lane + 1))
         } catch {
-            guard case .channelClosed = error.kind, !error.isPermanent, link.isOpen(UInt16(lane + 1)) else {
-                throw error
-            }
+            guard error.isAbsence, link.isOpen(UInt16(lane + 1)) else { throw error }
             let wait = lanes[lane].schedule.next()
             logger.warning(
                 "cannot subscribe again yet",

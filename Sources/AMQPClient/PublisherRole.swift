@@ -20,6 +20,7 @@ final class PublisherRole: LinkRole {
 
     private let configuration: AMQPConfiguration
     private let topology: AMQPTopology
+    private var topologyDuty = TopologyDuty.declare
     private let inbox: PublisherInbox
     private let logger: Logger
     /// Not before every call that is owed a confirm has been given up.
@@ -53,7 +54,7 @@ final class PublisherRole: LinkRole {
     var isReadyToEnd: Bool { tracker.open == 0 || isPastGrace }
 
     func open(_ link: Link, generation: UInt32) throws(AMQPError) {
-        try link.declare(topology, channel: Self.setupChannel)
+        try link.provide(topology, &topologyDuty, channel: Self.setupChannel)
         try openChannel(link)
         inbox.isConnected.store(true, ordering: .releasing)
     }
@@ -107,7 +108,9 @@ final class PublisherRole: LinkRole {
         logger.warning("the broker closed the publishing channel", metadata: ["error": "\(error)"])
         let parts = closure.reason.split(separator: "'", omittingEmptySubsequences: false)
         let isRefusal = closure.code == ReplyCode.notFound || closure.code == ReplyCode.accessRefused
-        let culprit = isRefusal && closure.method == MethodID.basicPublish && parts.count > 2 ? String(parts[1]) : nil
+        var culprit = isRefusal && closure.method == MethodID.basicPublish && parts.count > 2 ? String(parts[1]) : nil
+        // What the broker calls the exchange without a name, where it is about rights.
+        if culprit == "amq.default" { culprit = "" }
         tracker.reset { ticket in
             let isCulprit = ticket.batch.messages[ticket.index].exchange == culprit
             self.settle(

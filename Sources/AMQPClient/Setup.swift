@@ -13,6 +13,33 @@ extension Link {
         try closeChannel(channel)
     }
 
+    /// Sees that a topology is there: declares it, or, once the broker has forbidden that, asks for its exchanges and
+    /// queues. Its bindings cannot be asked for.
+    ///
+    /// - Parameter duty: kept by the caller from one link to the next, so that the broker refuses, and logs that, once.
+    /// - Throws: kind `topologyMissing` where the user may not declare what is not there.
+    func provide(_ topology: AMQPTopology, _ duty: inout TopologyDuty, channel: UInt16) throws(AMQPError) {
+        guard !topology.isEmpty else { return }
+        if duty == .declare {
+            do throws(AMQPError) {
+                return try declare(topology, channel: channel)
+            } catch {
+                guard error.kind == .accessRefused else { throw error }
+                duty = .ask
+            }
+        }
+        try openChannel(channel)
+        for question in try topology.questions() {
+            do throws(AMQPError) {
+                try call(question.call, channel: channel)
+            } catch {
+                forgetChannel(channel)
+                throw error.asking(for: question.name)
+            }
+        }
+        try closeChannel(channel)
+    }
+
     /// Asks whether a queue is there. - Throws: kind `channelClosed` with 404 when it is not.
     func check(queue: String, channel: UInt16) throws(AMQPError) {
         try openChannel(channel)
@@ -35,7 +62,26 @@ extension Link {
     }
 }
 
+/// What a link does about its topology when it comes up.
+enum TopologyDuty {
+    case declare
+    /// The user may not declare.
+    case ask
+}
+
 extension AMQPTopology {
+    /// Passive declarations, which need no permission, of what can be asked for; each with the name of what it asks for.
+    func questions() throws(AMQPError) -> [(name: String, call: Call)] {
+        try encoded { () throws(EncodingFailure) in
+            var questions: [(name: String, call: Call)] = []
+            for exchange in exchanges {
+                questions.append(("the exchange \(exchange.name)", try .declare(exchange, passive: true)))
+            }
+            for queue in queues { questions.append(("the queue \(queue.name)", try .declare(queue, passive: true))) }
+            return questions
+        }
+    }
+
     /// In an order in which each finds what it refers to.
     func calls() throws(AMQPError) -> [Call] {
         try encoded { () throws(EncodingFailure) in
@@ -61,6 +107,22 @@ extension AMQPError {
         case .closedByBroker(code: ReplyCode.commandInvalid): AMQPError(kind, message, isPermanent: true)
         default: self
         }
+    }
+
+    /// Whether something is not there that somebody may still declare.
+    var isAbsence: Bool {
+        switch kind {
+        case .channelClosed: !isPermanent
+        case .topologyMissing: true
+        default: false
+        }
+    }
+
+    /// The same error, seen while asking for a part of a topology that this user may not declare.
+    func asking(for name: String) -> AMQPError {
+        guard case .channelClosed(code: ReplyCode.notFound, _) = kind else { return duringSetup }
+        return AMQPError(
+            .topologyMissing, "\(name) is missing and this user may not declare it; have one declare it who may.")
     }
 }
 

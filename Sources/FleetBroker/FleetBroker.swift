@@ -27,6 +27,9 @@ public enum FleetBroker {
     /// What fits no queue.
     public static let unroutableExchange = "gaia.unroutable"
     public static let unroutableQueue = "gaia.unroutable"
+    /// Where requests to the dispatcher are published; any routing key will do. A producer that may write to it needs no
+    /// right to write to queues.
+    public static let enqueueExchange = "gaia.enqueue"
     /// Requests to the dispatcher.
     public static let enqueueQueue = "gaia.enqueue"
 
@@ -43,4 +46,6 @@ public enum FleetBroker {
     /// How often the broker may redeliver a message before it takes it for poison. The ledger counts attempts; this only
     /// has to end a loop, and a crash of a worker counts against everything that it had prefetched, so it is high.
     public static let deliveryLimit: Int64 = 50
+    /// The same for what was set aside, where it must end nothing.
+    public static let keepingDeliveryLimit: Int64 = 1_000_000
 }

@@ -11,15 +11,17 @@ extension FleetBroker {
             AMQPExchange(name: resultsExchange, kind: "topic"),
             AMQPExchange(name: eventsExchange, kind: "topic"),
             AMQPExchange(name: controlExchange, kind: "topic"),
+            AMQPExchange(name: enqueueExchange, kind: "fanout"),
             AMQPExchange(name: deadExchange, kind: "fanout"),
             AMQPExchange(name: unroutableExchange, kind: "fanout"),
         ]
         topology.queues = [
-            AMQPQueue(name: deadQueue, arguments: quorum),
-            AMQPQueue(name: unroutableQueue, arguments: quorum),
+            AMQPQueue(name: deadQueue, arguments: quorumForKeeping),
+            AMQPQueue(name: unroutableQueue, arguments: quorumForKeeping),
             AMQPQueue(name: enqueueQueue, arguments: quorumWithDeadLetters),
         ]
         topology.bindings = [
+            AMQPBinding(queue: enqueueQueue, exchange: enqueueExchange, routingKey: ""),
             AMQPBinding(queue: deadQueue, exchange: deadExchange, routingKey: ""),
             AMQPBinding(queue: unroutableQueue, exchange: unroutableExchange, routingKey: ""),
         ]
@@ -34,6 +36,12 @@ extension FleetBroker {
     }
 
     private static let quorum: [String: AMQPValue] = ["x-queue-type": .string("quorum")]
+
+    /// What was set aside may be looked at and put back as often as anyone likes: past the limit, which from RabbitMQ 4.0
+    /// is 20 unless it is given, it would be dropped.
+    private static let quorumForKeeping: [String: AMQPValue] = quorum.merging([
+        "x-delivery-limit": .int(keepingDeliveryLimit)
+    ]) { $1 }
 
     /// At-least-once dead-lettering needs all of these together.
     private static let quorumWithDeadLetters: [String: AMQPValue] = quorum.merging([

@@ -18,26 +18,40 @@ struct BrokerRecord: Sendable, Codable {
     let plugins: [String]
     let detached: Bool
     let prefix: String
+    /// nil for a broker on its own.
+    let membership: ClusterMembership?
 
-    var ports: [UInt16] { [amqpPort, amqpsPort, managementPort, mapperPort, distributionPort] }
+    /// How many ports of its own a node needs, besides the port mapper's.
+    static let portCount = 4
 
-    init(_ options: PrivateBroker.Options, ports: [UInt16]) {
-        self.init(options, ports: ports, password: randomPassword(), cookie: randomPassword())
-    }
+    /// Those of its own.
+    var ports: [UInt16] { [amqpPort, amqpsPort, managementPort, distributionPort] }
+
+    /// As Erlang and RabbitMQ's tables call it.
+    var nodeName: String { membership?.name ?? "gaia@localhost" }
 
     /// The same place with other options.
     init(_ options: PrivateBroker.Options, keeping record: BrokerRecord) {
-        self.init(options, ports: record.ports, password: record.password, cookie: record.cookie)
+        var options = options
+        options.membership = record.membership
+        self.init(
+            options,
+            ports: record.ports,
+            mapperPort: record.mapperPort,
+            secrets: BrokerSecrets(password: record.password, cookie: record.cookie)
+        )
     }
 
-    private init(_ options: PrivateBroker.Options, ports: [UInt16], password: String, cookie: String) {
+    /// - Parameter ports: ``portCount`` of its own.
+    init(_ options: PrivateBroker.Options, ports: [UInt16], mapperPort: UInt16, secrets: BrokerSecrets) {
         amqpPort = ports[0]
         amqpsPort = ports[1]
         managementPort = ports[2]
-        mapperPort = ports[3]
-        distributionPort = ports[4]
-        self.password = password
-        self.cookie = cookie
+        distributionPort = ports[3]
+        self.mapperPort = mapperPort
+        password = secrets.password
+        cookie = secrets.cookie
+        membership = options.membership
         management = options.management
         tls = options.tls
         settings = options.settings
@@ -45,6 +59,22 @@ struct BrokerRecord: Sendable, Codable {
         detached = options.detached
         prefix = options.prefix
     }
+}
+
+/// What must be known to use a broker, and to be one of its nodes.
+struct BrokerSecrets: Sendable, Codable {
+    var password = randomPassword()
+    var cookie = randomPassword()
+}
+
+/// What makes a node one of several that are one cluster.
+struct ClusterMembership: Sendable, Codable {
+    /// This node's, among `nodes`.
+    let name: String
+    /// The names of all.
+    let nodes: [String]
+    /// The same for all.
+    let secrets: BrokerSecrets
 }
 
 /// Where a broker's files are and how its programs are called.
@@ -57,7 +87,6 @@ struct BrokerRecord: Sendable, Codable {
 /// ```
 struct BrokerLayout: Sendable {
     static let node = "node"
-    static let mapper = "port mapper"
 
     let directory: StateDirectory
     let package: BrokerPackage
@@ -146,21 +175,30 @@ struct BrokerLayout: Sendable {
             lines["ssl_options.verify"] = "verify_peer"
             lines["ssl_options.fail_if_no_peer_cert"] = "false"
         }
+        if let membership = record.membership {
+            lines["cluster_formation.peer_discovery_backend"] = "classic_config"
+            for (number, name) in zip(1..., membership.nodes) {
+                lines["cluster_formation.classic_config.nodes.\(number)"] = name
+            }
+            // Who has the lock first finds nobody to join, and is the one whom the others join. By default it would
+            // look ten times, for five seconds, while they wait.
+            lines["cluster_formation.discovery_retry_limit"] = "1"
+            lines["cluster_formation.discovery_retry_interval"] = "100"
+            // What RabbitMQ advises for quorum queues: nodes cut off from the most do not go on by themselves.
+            lines["cluster_partition_handling"] = "pause_minority"
+        }
         lines.merge(options.settings) { $1 }
         return lines.sorted { $0.key < $1.key }.map { "\($0.key) = \($0.value)\n" }.joined()
     }
 
     // MARK: Commands
 
-    var mapperCommand: Command {
-        // Without -daemon it stays in the foreground.
-        let port = "\(record.mapperPort)"
-        return command(package.epmd, ["-address", "127.0.0.1", "-port", port])
-    }
-
     var nodeCommand: Command { command("\(home)/sbin/rabbitmq-server", []) }
 
-    func control(_ arguments: [String]) -> Command { command("\(home)/sbin/rabbitmqctl", ["--quiet"] + arguments) }
+    /// A call of one of RabbitMQ's tools: `rabbitmqctl`, `rabbitmq-queues`, …
+    func tool(_ name: String, _ arguments: [String]) -> Command {
+        command("\(home)/sbin/\(name)", ["--quiet"] + arguments)
+    }
 
     private func command(_ executable: String, _ arguments: [String]) -> Command {
         var environment = Command.plainEnvironment
@@ -173,7 +211,7 @@ struct BrokerLayout: Sendable {
                 "ERL_EPMD_ADDRESS": "127.0.0.1",
                 "ERL_CRASH_DUMP": "\(node)/log/erl_crash.dump",
                 // The machine's own name may resolve to anything, or nothing.
-                "RABBITMQ_NODENAME": "gaia@localhost",
+                "RABBITMQ_NODENAME": record.nodeName,
                 "RABBITMQ_SCRIPTS_DIR": "\(home)/sbin",
                 "RABBITMQ_PLUGINS_DIR": "\(home)/plugins",
                 "RABBITMQ_CONF_ENV_FILE": "\(node)/env.conf",

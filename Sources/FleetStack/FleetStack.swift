@@ -1,10 +1,12 @@
 /// # FleetStack
 ///
-/// A private RabbitMQ and a private PostgreSQL, run from the installed packages in a directory of their own: for the
-/// demonstration, for trying things, and for tests that kill, stop and restart real servers.
+/// A private RabbitMQ, of one node or a cluster, and a private PostgreSQL, run from the installed packages in a
+/// directory of their own: for the demonstration, for trying things, and for tests that kill, stop and restart real
+/// servers.
 ///
 /// ```
 /// Stack.up(directory) ──┬─▶ PrivateBroker.start   ─▶ epmd, beam.smp   DIR/broker    (ports, password, data, log)
+///                       │   PrivateCluster.start  ─▶ epmd, beam.smp × n             (a broker's directory each)
 ///                       └─▶ PrivateDatabase.start ─▶ postgres         DIR/database  (the same)
 ///
 /// start:  find the packages ─▶ claim the directory ─▶ choose ports ─▶ spawn ─▶ record who was spawned ─▶ await an

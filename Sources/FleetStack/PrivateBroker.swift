@@ -27,6 +27,8 @@ public final class PrivateBroker: Sendable {
         public var prefix: String
         /// How long it may take to serve. Much longer than needed, as a loaded machine needs it.
         public var startLimit: Duration
+        /// The cluster that it is a node of; nil when it is on its own.
+        var membership: ClusterMembership?
 
         public init(
             directory: String,
@@ -52,11 +54,34 @@ public final class PrivateBroker: Sendable {
     let layout: BrokerLayout
     let processes: ServerProcesses
     private let options: Options
+    /// nil for a node of a cluster, which has one for all.
+    private let mapper: PortMapper?
 
     private init(layout: BrokerLayout, processes: ServerProcesses, options: Options) {
         self.layout = layout
         self.processes = processes
         self.options = options
+        let record = layout.record
+        mapper =
+            record.membership == nil
+            ? PortMapper(
+                port: record.mapperPort,
+                package: layout.package,
+                account: layout.account,
+                processes: processes,
+                detached: options.detached
+            ) : nil
+    }
+
+    /// Prepares a directory for a node of a cluster, which ``start(_:)`` then starts.
+    ///
+    /// - Parameter ports: the node's own, ``BrokerRecord/portCount`` of them.
+    static func layOut(_ options: Options, ports: [UInt16], mapperPort: UInt16) throws {
+        let directory = try StateDirectory(options.directory)
+        try directory.claim(for: try Account.forServer("rabbitmq", package: "rabbitmq-server"))
+        let secrets = options.membership?.secrets ?? BrokerSecrets()
+        let record = BrokerRecord(options, ports: ports, mapperPort: mapperPort, secrets: secrets)
+        try writeFile(directory.file(BrokerRecord.fileName), try encoded(record), mode: 0o600)
     }
 
     /// Starts a node, or attaches to the one that runs in this directory already. It serves when this returns.
@@ -105,18 +130,20 @@ public final class PrivateBroker: Sendable {
         let record = try decoded(BrokerRecord.self, from: directory.file(BrokerRecord.fileName))
         let package = try BrokerPackage.locate(prefix: record.prefix)
         let account = try Account.forServer("rabbitmq", package: "rabbitmq-server")
+        var options = Options(
+            directory: directory.path,
+            management: record.management,
+            tls: record.tls,
+            settings: record.settings,
+            plugins: record.plugins,
+            detached: record.detached,
+            prefix: record.prefix
+        )
+        options.membership = record.membership
         return PrivateBroker(
             layout: BrokerLayout(directory, package, account, record),
             processes: try ServerProcesses(directory),
-            options: Options(
-                directory: directory.path,
-                management: record.management,
-                tls: record.tls,
-                settings: record.settings,
-                plugins: record.plugins,
-                detached: record.detached,
-                prefix: record.prefix
-            )
+            options: options
         )
     }
 
@@ -158,18 +185,32 @@ public final class PrivateBroker: Sendable {
 
     public var isRunning: Bool { processes.isAlive(BrokerLayout.node) }
 
+    /// As Erlang and RabbitMQ's tables call it.
+    public var nodeName: String { layout.record.nodeName }
+
     /// The node's log.
     public var logFile: String { layout.nodeLog }
 
     private func url(_ scheme: String, _ port: UInt16, host: String) -> String {
-        "\(scheme)://\(Self.user):\(password)@127.0.0.1:\(port)/\(host)"
+        Self.url(scheme, [port], password: password, virtualHost: host)
+    }
+
+    /// - Parameter virtualHost: escaped already; empty for the default one.
+    static func url(_ scheme: String, _ ports: [UInt16], password: String, virtualHost: String) -> String {
+        let hosts = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+        return "\(scheme)://\(user):\(password)@\(hosts)/\(virtualHost)"
     }
 
     // MARK: Administration
 
     /// Runs rabbitmqctl on this node and returns what it prints. Takes a second or two: it starts an Erlang machine.
     public func control(_ arguments: [String]) async throws -> String {
-        try await layout.control(arguments).run()
+        try await tool("rabbitmqctl", arguments)
+    }
+
+    /// The same for another of RabbitMQ's tools, such as `rabbitmq-queues`.
+    public func tool(_ name: String, _ arguments: [String]) async throws -> String {
+        try await layout.tool(name, arguments).run()
     }
 
     /// Makes a virtual host and returns its AMQP address.
@@ -200,9 +241,9 @@ public final class PrivateBroker: Sendable {
     public func stop() async throws {
         try await layout.directory.withLock(within: .seconds(120)) {
             try await processes.end(BrokerLayout.node, by: [(SIGTERM, .seconds(40))])
-            try await processes.end(BrokerLayout.mapper, by: [(SIGTERM, .seconds(5))])
+            try await mapper?.end()
             try await processes.endStragglers()
-            try await processes.awaitFree(layout.record.ports)
+            try await processes.awaitFree(ports)
             try processes.forgetAll()
         }
     }
@@ -246,11 +287,14 @@ extension PrivateBroker {
         _ processes: ServerProcesses,
         _ options: Options
     ) async throws -> PrivateBroker {
+        // The same in each attempt: data that one has left behind knows them.
+        let secrets = BrokerSecrets()
         var attemptsLeft = 5
         while true {
             attemptsLeft -= 1
-            var ports = try Ports(count: 5)
-            let record = BrokerRecord(options, ports: ports.numbers)
+            var ports = try Ports(count: 1 + BrokerRecord.portCount)
+            let own = Array(ports.numbers.dropFirst())
+            let record = BrokerRecord(options, ports: own, mapperPort: ports.numbers[0], secrets: secrets)
             let layout = BrokerLayout(directory, package, account, record)
             let broker = PrivateBroker(layout: layout, processes: processes, options: options)
             ports.release()
@@ -259,16 +303,16 @@ extension PrivateBroker {
                 return broker
             } catch {
                 unlink(directory.file(BrokerRecord.fileName))
-                guard attemptsLeft > 0, record.ports.contains(where: { !Ports.isFree($0) }) else { throw error }
+                guard attemptsLeft > 0, broker.ports.contains(where: { !Ports.isFree($0) }) else { throw error }
             }
         }
     }
 
     private func boot() async throws {
         // Of a node that was killed: its helpers end by themselves, and must have before its files are used again.
-        if !processes.isAlive(BrokerLayout.mapper) {
+        if mapper?.isAlive != true {
             try await processes.endStragglers()
-            if let taken = layout.record.ports.first(where: { !Ports.isFree($0) }) {
+            if let taken = ports.first(where: { !Ports.isFree($0) }) {
                 throw StackError(
                     .portTaken(taken),
                     "Port \(taken) of the broker in \(layout.directory.path) is in use by another process."
@@ -282,27 +326,17 @@ extension PrivateBroker {
         }
         try layout.write(options)
         do {
-            try await startMapper()
+            try await mapper?.start()
             try await awaitReady(try start(BrokerLayout.node, layout.nodeCommand))
         } catch {
             try await processes.end(BrokerLayout.node, by: [])
-            try await processes.end(BrokerLayout.mapper, by: [])
+            try await mapper?.end(within: .zero)
             throw error
         }
     }
 
-    private func startMapper() async throws {
-        guard !processes.isAlive(BrokerLayout.mapper) else { return }
-        let child = try start(BrokerLayout.mapper, layout.mapperCommand)
-        let port = layout.record.mapperPort
-        let serves: Bool? = try await polling(within: .seconds(20)) {
-            guard child.isRunning else { return false }
-            return try await offPool { Probe.accepts(port, limit: .seconds(1)) } ? true : nil
-        }
-        guard serves == true else {
-            throw StackError(.startFailed, "Erlang's port mapper did not start. \(tail(of: layout.outputLog))")
-        }
-    }
+    /// All that its processes listen on.
+    private var ports: [UInt16] { layout.record.ports + (mapper.map { [$0.port] } ?? []) }
 
     private func start(_ name: String, _ command: Command) throws -> ChildProcess {
         try processes.start(

@@ -1,16 +1,19 @@
 import FoundationEssentials
 import Glibc
 
-/// A private broker and a private database in one directory.
+/// A private broker, of one node or of several, and a private database in one directory.
 public final class Stack: Sendable {
     public struct Options: Sendable {
         /// Where all files live; see ``Stack/defaultDirectory()``.
         public var directory: String
         /// Whether the servers stay when this process ends, until ``Stack/down(directory:remove:)``.
         public var detached: Bool
-        /// Whether the broker's management plugin runs.
+        /// How many nodes the broker has; nil for those that it has already, or one. Several are a cluster, without
+        /// management plugin and TLS.
+        public var nodes: Int?
+        /// Whether the management plugin of a single node runs.
         public var management: Bool
-        /// Whether the broker also listens with TLS.
+        /// Whether a single node also listens with TLS.
         public var tls: Bool
         /// Lines of rabbitmq.conf.
         public var brokerSettings: [String: String]
@@ -24,6 +27,7 @@ public final class Stack: Sendable {
         public init(
             directory: String = Stack.defaultDirectory(),
             detached: Bool = false,
+            nodes: Int? = nil,
             management: Bool = true,
             tls: Bool = false,
             brokerSettings: [String: String] = [:],
@@ -33,6 +37,7 @@ public final class Stack: Sendable {
         ) {
             self.directory = directory
             self.detached = detached
+            self.nodes = nodes
             self.management = management
             self.tls = tls
             self.brokerSettings = brokerSettings
@@ -45,13 +50,17 @@ public final class Stack: Sendable {
     /// Where to reach a stack, in the names that scripts read.
     public struct Addresses: Sendable, Hashable, Codable {
         public let directory: String
+        /// With all nodes of a cluster.
         public let amqpURL: String
+        /// Of each node, where there are several.
+        public let nodeAMQPURLs: [String]?
         public let managementURL: String?
         public let databaseURL: String
 
         private enum CodingKeys: String, CodingKey {
             case directory
             case amqpURL = "amqp_url"
+            case nodeAMQPURLs = "node_amqp_urls"
             case managementURL = "management_url"
             case databaseURL = "database_url"
         }
@@ -59,24 +68,42 @@ public final class Stack: Sendable {
 
     /// What of a stack runs.
     public struct Status: Sendable, Hashable {
+        /// A node of the broker.
+        public struct Node: Sendable, Hashable {
+            public let name: String
+            /// nil when it does not run.
+            public let processID: Int32?
+        }
+
         public let directory: String
-        /// Process id of the broker; nil when it does not run.
-        public let brokerProcessID: Int32?
+        /// One, or those of a cluster; none when there has never been a broker.
+        public let nodes: [Node]
         /// Process id of the database; nil when it does not run.
         public let databaseProcessID: Int32?
 
-        public var isRunning: Bool { brokerProcessID != nil && databaseProcessID != nil }
+        /// Process id of the broker's first node that runs; nil when none does.
+        public var brokerProcessID: Int32? { nodes.lazy.compactMap(\.processID).first }
+
+        public var isRunning: Bool {
+            !nodes.isEmpty && nodes.allSatisfy { $0.processID != nil } && databaseProcessID != nil
+        }
     }
 
     public let directory: String
-    public let broker: PrivateBroker
     public let database: PrivateDatabase
+    private let nodes: StackBroker
 
-    private init(directory: String, broker: PrivateBroker, database: PrivateDatabase) {
+    private init(directory: String, nodes: StackBroker, database: PrivateDatabase) {
         self.directory = directory
-        self.broker = broker
+        self.nodes = nodes
         self.database = database
     }
+
+    /// The broker; of a cluster, its first node.
+    public var broker: PrivateBroker { nodes.first }
+
+    /// The broker, where it has several nodes.
+    public var cluster: PrivateCluster? { if case .cluster(let cluster) = nodes { cluster } else { nil } }
 
     /// A place for a person's stack that the servers' users can reach too, which root's home is not.
     public static func defaultDirectory() -> String {
@@ -87,7 +114,7 @@ public final class Stack: Sendable {
         return "/var/tmp/gaia-\(geteuid())"
     }
 
-    /// Starts both servers at once, or those of them that do not run; both serve when this returns.
+    /// Starts broker and database at once, or those of them that do not run; both serve when this returns.
     ///
     /// - Throws: ``StackError``. When one server cannot start, the other is stopped again if this call started it.
     public static func up(_ options: Options = Options()) async throws -> Stack {
@@ -97,18 +124,8 @@ public final class Stack: Sendable {
         let directory = try StateDirectory(options.directory)
         try directory.claim()
         let before = try status(directory: directory.path)
-        async let startingBroker = Result<PrivateBroker, any Error>.of {
-            try await PrivateBroker.start(
-                PrivateBroker.Options(
-                    directory: directory.file("broker"),
-                    management: options.management,
-                    tls: options.tls,
-                    settings: options.brokerSettings,
-                    detached: options.detached,
-                    prefix: options.prefix,
-                    startLimit: options.startLimit
-                )
-            )
+        async let startingBroker = Result<StackBroker, any Error>.of {
+            try await StackBroker.start(in: directory.file("broker"), options)
         }
         async let startingDatabase = Result<PrivateDatabase, any Error>.of {
             try await PrivateDatabase.start(
@@ -123,7 +140,7 @@ public final class Stack: Sendable {
         }
         switch await (startingBroker, startingDatabase) {
         case (.success(let broker), .success(let database)):
-            return Stack(directory: directory.path, broker: broker, database: database)
+            return Stack(directory: directory.path, nodes: broker, database: database)
         case (.failure(let error), .success(let database)):
             if before.databaseProcessID == nil { try await database.stop() }
             throw error
@@ -143,7 +160,7 @@ public final class Stack: Sendable {
         let place = try StateDirectory(directory)
         return Stack(
             directory: place.path,
-            broker: try PrivateBroker.attach(directory: place.file("broker")),
+            nodes: try StackBroker.attach(in: place.file("broker")),
             database: try PrivateDatabase.attach(directory: place.file("database"))
         )
     }
@@ -151,16 +168,11 @@ public final class Stack: Sendable {
     /// What runs there; nothing, when there has never been a stack.
     public static func status(directory: String) throws -> Status {
         let place = try StateDirectory(directory)
-        let broker = try StateDirectory(place.file("broker"))
-        let database = try StateDirectory(place.file("database"))
-        func processID(_ directory: StateDirectory, _ name: String) throws -> Int32? {
-            guard let identity = try ServerProcesses(directory)[name], identity.isAlive else { return nil }
-            return identity.processID
-        }
+        let database = try ServerProcesses(try StateDirectory(place.file("database")))[DatabaseLayout.server]
         return Status(
             directory: place.path,
-            brokerProcessID: try processID(broker, BrokerLayout.node),
-            databaseProcessID: try processID(database, DatabaseLayout.server)
+            nodes: try StackBroker.status(in: place.file("broker")),
+            databaseProcessID: database.flatMap { $0.isAlive ? $0.processID : nil }
         )
     }
 
@@ -169,21 +181,21 @@ public final class Stack: Sendable {
     public static func down(directory: String, remove: Bool = false) async throws {
         let place = try StateDirectory(directory)
         guard access(place.path, F_OK) == 0 else { return }
-        let hasBroker = try StateDirectory(place.file("broker")).exists(BrokerRecord.fileName)
+        let broker = try StackBroker.load(in: place.file("broker"))
         let hasDatabase = try StateDirectory(place.file("database")).exists(DatabaseRecord.fileName)
-        guard hasBroker || hasDatabase || !remove else {
+        guard broker != nil || hasDatabase || !remove else {
             // Not to be talked into removing some other directory.
             throw StackError(.directory, "There is no stack in \(directory), so it is not removed.")
         }
         async let brokerStopped = Result<Void, any Error>.of {
-            if hasBroker { try await PrivateBroker.load(directory: place.file("broker")).stop() }
+            try await broker?.stop()
         }
         async let databaseStopped = Result<Void, any Error>.of {
             if hasDatabase { try await PrivateDatabase.load(directory: place.file("database")).stop() }
         }
-        let (broker, database) = await (brokerStopped, databaseStopped)
-        try broker.get()
-        try database.get()
+        let ends = await (brokerStopped, databaseStopped)
+        try ends.0.get()
+        try ends.1.get()
         let left = serverProcesses(under: place.path)
         guard left.isEmpty else {
             let names = left.map { "\($0.name) (\($0.processID))" }.joined(separator: ", ")
@@ -192,13 +204,14 @@ public final class Stack: Sendable {
         if remove { try place.remove() }
     }
 
-    /// Stops both servers; see ``down(directory:remove:)``.
+    /// Stops broker and database; see ``down(directory:remove:)``.
     public func down(remove: Bool = false) async throws { try await Self.down(directory: directory, remove: remove) }
 
     public var addresses: Addresses {
         Addresses(
             directory: directory,
-            amqpURL: broker.amqpURL,
+            amqpURL: nodes.amqpURL,
+            nodeAMQPURLs: cluster?.nodes.map(\.amqpURL),
             managementURL: broker.managementURL,
             databaseURL: database.url
         )
@@ -206,7 +219,7 @@ public final class Stack: Sendable {
 
     /// The variables by which the commands of `gaia` find this stack.
     public var environment: [String: String] {
-        var variables = ["GAIA_AMQP_URL": broker.amqpURL, "GAIA_DATABASE_URL": database.url]
+        var variables = ["GAIA_AMQP_URL": nodes.amqpURL, "GAIA_DATABASE_URL": database.url]
         variables["GAIA_MANAGEMENT_URL"] = broker.managementURL
         return variables
     }

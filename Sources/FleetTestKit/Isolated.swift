@@ -27,29 +27,51 @@ public struct Isolated: Sendable {
         on stack: TestStack? = nil, migrated: Bool = true, isolation: isolated (any Actor)? = #isolation,
         _ body: (Isolated) async throws -> Value
     ) async throws -> Value {
+        let stack = if let stack { stack } else { try await TestStack.shared() }
+        let name = newName()
+        return try await use(try Isolated(name, TestStack.url(stack.amqpURL, path: name), on: stack), migrated) {
+            place in
+            try await stack.management.createVirtualHost(name, user: stack.user)
+            let result: Result<Value, any Error>
+            do { result = .success(try await body(place)) } catch { result = .failure(error) }
+            try await stack.management.deleteVirtualHost(name)
+            return try result.get()
+        }
+    }
+
+    /// The same with a broker of the test's own, on which nothing is made or removed.
+    ///
+    /// - Parameter amqpURL: the broker, of one host or several, and the virtual host.
+    public static func use<Value>(
+        amqpURL: String, isolation: isolated (any Actor)? = #isolation, _ body: (Isolated) async throws -> Value
+    ) async throws -> Value {
+        try await use(try Isolated(newName(), amqpURL, on: try await TestStack.shared()), true, body)
+    }
+
+    private static func use<Value>(
+        _ place: Isolated, _ migrated: Bool, isolation: isolated (any Actor)? = #isolation,
+        _ body: (Isolated) async throws -> Value
+    ) async throws -> Value {
         await turnstile.enter()
         defer { turnstile.leave() }
-        let stack = if let stack { stack } else { try await TestStack.shared() }
-        let name = "test_\(getpid())_\(UUID().uuidString.prefix(8).lowercased())"
-        let place = try Isolated(name, on: stack)
-        try await stack.administer("create database \(name)")
+        try await place.stack.administer("create database \(place.name)")
         let result: Result<Value, any Error>
         do {
-            try await stack.management.createVirtualHost(name, user: stack.user)
             if migrated { try await place.withStore { _ = try await $0.migrate() } }
             result = .success(try await body(place))
         } catch {
             result = .failure(error)
         }
-        try await stack.administer("drop database \(name) with (force)")
-        try await stack.management.deleteVirtualHost(name)
+        try await place.stack.administer("drop database \(place.name) with (force)")
         return try result.get()
     }
 
-    private init(_ name: String, on stack: TestStack) throws {
+    private static func newName() -> String { "test_\(getpid())_\(UUID().uuidString.prefix(8).lowercased())" }
+
+    private init(_ name: String, _ amqpURL: String, on stack: TestStack) throws {
         self.name = name
         self.stack = stack
-        amqpURL = TestStack.url(stack.amqpURL, path: name)
+        self.amqpURL = amqpURL
         databaseURL = TestStack.url(stack.databaseURL, path: name)
         amqp = try AMQPConfiguration(url: amqpURL)
         var database = try PostgresConfiguration(url: databaseURL)

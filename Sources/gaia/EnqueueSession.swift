@@ -114,7 +114,7 @@ struct EnqueueSession: Sendable {
         properties.appID = "gaia enqueue"
         let body = "{\"jobs\":[" + documents.map(\.line).joined(separator: ",") + "]}"
         let message = AMQPMessage(
-            exchange: "", routingKey: FleetBroker.enqueueQueue, mandatory: true, properties: properties,
+            exchange: FleetBroker.enqueueExchange, routingKey: "", mandatory: true, properties: properties,
             body: Array(body.utf8))
         answers.expect(id)
         let outcome = await requests.publish([message])[0]

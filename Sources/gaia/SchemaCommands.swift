@@ -23,23 +23,42 @@ struct MigrateCommand: AsyncParsableCommand {
     }
 }
 
-/// `gaia topology apply`
+/// Whose queues a topology has.
+struct SubsystemOptions: ParsableArguments {
+    @Option(
+        name: .customLong("subsystem"),
+        help: ArgumentHelp(
+            "Also the queue of this subsystem, which a program of your own serves; may be repeated.", valueName: "name")
+    )
+    var others: [String] = []
+
+    func validate() throws {
+        for name in others where !JobType.isSubsystem(name) {
+            throw ValidationError("'\(name)' is no name of a subsystem: lower-case letters, digits and hyphens.")
+        }
+    }
+
+    var all: [String] { Catalogue.subsystems + others }
+}
+
+/// `gaia topology apply|definitions|users`
 struct TopologyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "topology", abstract: "The fleet's exchanges, queues and bindings.",
-        subcommands: [Apply.self])
+        commandName: "topology", abstract: "The fleet's exchanges, queues and bindings, and who may use them.",
+        subcommands: [Apply.self, Definitions.self, Users.self])
 
     struct Apply: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Declare every exchange, queue and binding at the broker.",
-            discussion: "Safe to run at any time. Workers and dispatchers do the same when they start.")
+            discussion: "Safe to run at any time. Workers and dispatchers do the same when they start, if they may.")
 
         @OptionGroup var settings: SettingsOptions
+        @OptionGroup var subsystems: SubsystemOptions
 
         func run() async throws {
             try await report {
                 let loaded = try settings.load()
-                let topology = FleetBroker.topology(subsystems: Catalogue.subsystems)
+                let topology = FleetBroker.topology(subsystems: subsystems.all)
                 try await AMQPSession.withConnection(try loaded.amqp("gaia topology")) { session in
                     try await session.declare(topology)
                 }
@@ -47,6 +66,38 @@ struct TopologyCommand: AsyncParsableCommand {
                     "declared \(topology.exchanges.count) exchanges, \(topology.queues.count) queues, \(topology.bindings.count) bindings"
                 )
             }
+        }
+    }
+
+    struct Definitions: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print virtual host, limits and topology for 'rabbitmqctl import_definitions'.",
+            discussion: "May be imported again at any time.")
+
+        @Option(name: .long, help: ArgumentHelp("The fleet's virtual host.", valueName: "name"))
+        var virtualHost = "gaia"
+        @OptionGroup var subsystems: SubsystemOptions
+
+        func run() async throws {
+            Terminal.print(BrokerDefinitions(virtualHost: virtualHost, subsystems: subsystems.all).topology)
+        }
+    }
+
+    struct Users: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print users and their rights for 'rabbitmqctl import_definitions'.",
+            discussion: """
+                They have no passwords, so none of them can log in before 'rabbitmqctl change_password'. Importing them \
+                again takes their passwords away.
+                """)
+
+        @Option(name: .long, help: ArgumentHelp("The fleet's virtual host.", valueName: "name"))
+        var virtualHost = "gaia"
+        @Option(name: .long, help: ArgumentHelp("What the users' names begin with.", valueName: "name"))
+        var prefix = "gaia"
+
+        func run() async throws {
+            Terminal.print(BrokerDefinitions(virtualHost: virtualHost, userPrefix: prefix, subsystems: []).users)
         }
     }
 }

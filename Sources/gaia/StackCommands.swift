@@ -20,23 +20,37 @@ struct StackOptions: ParsableArguments {
 struct StackCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "stack",
-        abstract: "A private RabbitMQ and PostgreSQL from the installed packages.",
+        abstract: "A private RabbitMQ, of one node or several, and PostgreSQL from the installed packages.",
         discussion: "On free ports of the loopback interface, with data in a directory of their own.",
         subcommands: [Up.self, Down.self, Status.self])
 
     struct Up: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Start both servers and leave them running.",
-            discussion: "Prints the variables that point the other commands at them. Running already, it only prints.")
+            discussion: """
+                Prints the variables that point the other commands at them. Running already, it only prints; of a \
+                cluster it starts the nodes that do not run.
+                """)
 
         @OptionGroup var stack: StackOptions
+        @Option(
+            name: .long,
+            help: ArgumentHelp(
+                "How many nodes RabbitMQ has: 1, or a cluster of 2 to 7, without management UI.", valueName: "count"))
+        var nodes: Int?
         @Flag(name: .long, help: "Print JSON.")
         var json = false
+
+        func validate() throws {
+            guard let nodes, nodes != 1, !PrivateCluster.nodeCounts.contains(nodes) else { return }
+            throw ValidationError("--nodes is 1, or from 2 to \(PrivateCluster.nodeCounts.upperBound) for a cluster.")
+        }
 
         func run() async throws {
             try await report {
                 Progress.shared.show("starting RabbitMQ and PostgreSQL in \(stack.directory) …")
-                let running = try await Stack.up(Stack.Options(directory: stack.directory, detached: true))
+                let running = try await Stack.up(
+                    Stack.Options(directory: stack.directory, detached: true, nodes: nodes))
                 Progress.shared.clear()
                 if json {
                     Terminal.print(try Terminal.json(running.addresses))
@@ -70,11 +84,16 @@ struct StackCommand: AsyncParsableCommand {
         func run() async throws {
             try await report {
                 let status = try Stack.status(directory: stack.directory)
-                func line(_ name: String, _ process: Int32?) -> String {
-                    "\(name)  \(process.map { "runs, process \($0)" } ?? "does not run")"
+                var rows = status.nodes.map { node in
+                    (status.nodes.count == 1 ? "RabbitMQ" : "RabbitMQ \(node.name)", node.processID)
                 }
-                Terminal.print(line("RabbitMQ  ", status.brokerProcessID))
-                Terminal.print(line("PostgreSQL", status.databaseProcessID))
+                if rows.isEmpty { rows = [("RabbitMQ", nil)] }
+                rows.append(("PostgreSQL", status.databaseProcessID))
+                let width = rows.map(\.0.count).max() ?? 0
+                for (name, process) in rows {
+                    let state = process.map { "runs, process \($0)" } ?? "does not run"
+                    Terminal.print(name.padding(toLength: width, withPad: " ", startingAt: 0) + "  " + state)
+                }
                 guard status.isRunning else {
                     throw CommandFailure(
                         .unavailable, "start them: gaia stack up --directory \(stack.directory)")

@@ -16,6 +16,31 @@ enum SharedBroker {
         return (broker.amqpURL, try #require(broker.managementURL))
     }
 
+    /// Runs `body` as a user of its own, with these rights in the virtual host of a configuration.
+    static func withUser<Result>(
+        _ configuration: AMQPConfiguration, configure: String, write: String, read: String,
+        _ body: (AMQPConfiguration) async throws -> Result
+    ) async throws -> Result {
+        let (_, management) = try await started.value
+        let port = try #require(UInt16(management.split(separator: ":").last ?? ""))
+        let api = ManagementAPI(port: port, user: configuration.user, password: configuration.password)
+        var limited = configuration
+        (limited.user, limited.password) = ("amqp-test-\(UUID().uuidString)", UUID().uuidString)
+        let user = #"{"password": "\#(limited.password)", "tags": ""}"#
+        _ = try await api.send("PUT", "/api/users/\(limited.user)", body: user)
+        let rights = #"{"configure": "\#(configure)", "write": "\#(write)", "read": "\#(read)"}"#
+        let result: Swift.Result<Result, any Error>
+        do {
+            _ = try await api.send(
+                "PUT", "/api/permissions/\(configuration.virtualHost)/\(limited.user)", body: rights)
+            result = .success(try await body(limited))
+        } catch {
+            result = .failure(error)
+        }
+        _ = try await api.send("DELETE", "/api/users/\(limited.user)")
+        return try result.get()
+    }
+
     /// Runs `body` with a virtual host of its own.
     static func withVirtualHost<Result>(_ body: (AMQPConfiguration) async throws -> Result) async throws -> Result {
         let (url, management) = try await started.value

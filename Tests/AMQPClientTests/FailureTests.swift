@@ -173,6 +173,60 @@ import Testing
         }
     }
 
+    @Test func `who may not declare uses what is there, and waits for what is not`() async throws {
+        try await SharedBroker.withVirtualHost { configuration in
+            let topology = AMQPTopology(
+                exchanges: [AMQPExchange(name: "e", kind: "fanout")], queues: [AMQPQueue(name: "q")],
+                bindings: [AMQPBinding(queue: "q", exchange: "e", routingKey: "")])
+            let all = ".*"
+            try await SharedBroker.withUser(configuration, configure: "^$", write: all, read: all) { limited in
+                // Nothing is there: a session says what is missing, a consumer waits for it.
+                let error = await #expect(throws: AMQPError.self) {
+                    try await AMQPSession.withConnection(limited) { try await $0.provide(topology) }
+                }
+                #expect(error?.kind == .topologyMissing)
+                #expect(error?.message.contains("the exchange e is missing") == true)
+                let events = EventLog()
+                let subscriptions = [AMQPSubscription(queue: "q", prefetch: 10)]
+                try await withConsumer(limited, subscriptions, topology: topology, events: events) { consumer in
+                    let isWaiting: @Sendable (AMQPLinkEvent) -> Bool = {
+                        if case .retrying(_, let error) = $0 { error.kind == .topologyMissing } else { false }
+                    }
+                    #expect(try await events.has(isWaiting, within: .seconds(10)))
+                    try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
+                    #expect(
+                        try await eventually(within: .seconds(20)) {
+                            try await status("q", configuration)?.consumers == 1
+                        })
+
+                    // A queue that goes and comes back is consumed again.
+                    try await AMQPSession.withConnection(configuration) { try await $0.deleteQueue("q") }
+                    #expect(
+                        try await events.has(
+                            { if case .consumerCancelled(queue: "q") = $0 { true } else { false } },
+                            within: .seconds(10)))
+                    try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
+                    #expect(
+                        try await eventually(within: .seconds(20)) {
+                            try await status("q", configuration)?.consumers == 1
+                        })
+                    try await withPublisher(limited, topology: topology) { publisher in
+                        let fanned = AMQPMessage(exchange: "e", routingKey: "", mandatory: true, body: [1])
+                        #expect(await publisher.publish([fanned]) == [.confirmed])
+                    }
+                    let taken = try await consumer.take(1)
+                    consumer.acknowledge(taken.map(\.tag))
+                }
+                try await AMQPSession.withConnection(limited) { session in
+                    try await session.provide(topology)
+                    // Declaring itself is refused all the same.
+                    let error = await #expect(throws: AMQPError.self) { try await session.declare(topology) }
+                    #expect(error?.kind == .accessRefused)
+                }
+            }
+        }
+    }
+
     @Test func `a session survives what the broker refuses`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
             try await AMQPSession.withConnection(configuration) { session in

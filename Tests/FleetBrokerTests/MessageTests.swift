@@ -252,7 +252,10 @@ struct TopologyTests {
     func names() {
         #expect(
             topology.exchanges.map(\.name).sorted()
-                == ["gaia.control", "gaia.dead", "gaia.events", "gaia.jobs", "gaia.results", "gaia.unroutable"])
+                == [
+                    "gaia.control", "gaia.dead", "gaia.enqueue", "gaia.events", "gaia.jobs", "gaia.results",
+                    "gaia.unroutable",
+                ])
         #expect(
             topology.queues.map(\.name).sorted()
                 == [
@@ -263,6 +266,8 @@ struct TopologyTests {
         #expect(topology.queues.allSatisfy { $0.durable && !$0.autoDelete && !$0.exclusive })
         #expect(
             topology.bindings.contains(AMQPBinding(queue: "gaia.jobs.api", exchange: "gaia.jobs", routingKey: "api.#")))
+        #expect(
+            topology.bindings.contains(AMQPBinding(queue: "gaia.enqueue", exchange: "gaia.enqueue", routingKey: "")))
         #expect(topology.bindings.contains(AMQPBinding(queue: "gaia.dead", exchange: "gaia.dead", routingKey: "")))
         #expect(
             topology.bindings.contains(
@@ -270,7 +275,7 @@ struct TopologyTests {
         #expect(
             topology.bindings.contains(
                 AMQPBinding(queue: "gaia.jobs.api.high", exchange: "gaia.jobs", routingKey: "urgent.api.#")))
-        #expect(topology.bindings.count == 6)
+        #expect(topology.bindings.count == 7)
     }
 
     @Test("Jobs that fit no queue are kept, and what is set aside does not depend on its routing key")
@@ -278,7 +283,7 @@ struct TopologyTests {
         let jobs = try #require(topology.exchanges.first { $0.name == "gaia.jobs" })
         #expect(jobs.kind == "topic")
         #expect(jobs.arguments == ["alternate-exchange": .string("gaia.unroutable")])
-        for name in ["gaia.dead", "gaia.unroutable"] {
+        for name in ["gaia.dead", "gaia.enqueue", "gaia.unroutable"] {
             #expect(topology.exchanges.first { $0.name == name }?.kind == "fanout")
         }
     }
@@ -295,7 +300,9 @@ struct TopologyTests {
         }
         for name in ["gaia.dead", "gaia.unroutable"] {
             #expect(
-                try queue(name).arguments == ["x-queue-type": .string("quorum")], "nothing drops what was set aside")
+                try queue(name).arguments
+                    == ["x-queue-type": .string("quorum"), "x-delivery-limit": .int(1_000_000)],
+                "nothing drops what was set aside, not even the limit of 20 that RabbitMQ 4 has by itself")
         }
     }
 }
