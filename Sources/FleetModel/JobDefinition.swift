@@ -40,17 +40,24 @@ public struct JobContext: Sendable {
     public let subject: String?
     /// W3C trace context, when the producer sent one.
     public let traceparent: String?
+    /// Where ``withLock(_:within:isolation:_:)`` gets its locks.
+    let locks: any JobLocks
 
     /// A key that stays the same over all attempts: hand it to services that apply a request once per key.
     public var idempotencyKey: String { key }
 
-    public init(type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?) {
+    /// - Parameter locks: those of the fleet in a worker; left out, as in a test of a handler, locks of its own.
+    public init(
+        type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?,
+        locks: any JobLocks = UnsharedLocks()
+    ) {
         self.type = type
         self.key = key
         self.attempt = attempt
         self.token = token
         self.subject = subject
         self.traceparent = traceparent
+        self.locks = locks
     }
 }
 

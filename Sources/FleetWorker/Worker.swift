@@ -29,6 +29,7 @@ public final class Worker: Service {
     private let running = RunningJobs()
     private let settler: Settler
     private let lease: LeaseKeeper
+    private let locks: LockKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
     /// Called once, when the first deliveries may arrive.
@@ -77,6 +78,7 @@ public final class Worker: Service {
             logger: logger, counters: counters)
         lease = LeaseKeeper(
             store: store, database: configuration.database, lease: configuration.lease, logger: logger)
+        locks = LockKeeper(store: store, database: configuration.database, logger: logger)
     }
 
     // MARK: Life
@@ -84,19 +86,20 @@ public final class Worker: Service {
     public func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.pool.run() }
+            let owner: WorkerEpoch
             do {
                 try await store.awaitReady(
                     configuration.database, limit: configuration.startWait, logger: logger)
                 try await FleetBroker.awaitReady(
                     configuration.amqp, FleetBroker.topology(subsystems: subsystems), limit: configuration.startWait,
                     logger: logger)
-                try await lease.begin(card)
+                owner = try await lease.begin(card)
             } catch {
                 await pool.close()
                 group.cancelAll()
                 throw error
             }
-            try await serve()
+            try await serve(owner.worker)
             await pool.close()
             try await group.waitForAll()
         }
@@ -104,7 +107,7 @@ public final class Worker: Service {
 
     private enum Part { case drained, other }
 
-    private func serve() async throws {
+    private func serve(_ worker: Int64) async throws {
         try await withThrowingTaskGroup(of: Part.self) { group in
             func add(_ body: @escaping @Sendable () async throws -> Void) {
                 group.addTask {
@@ -115,6 +118,11 @@ public final class Worker: Service {
             add { try await self.publisher.run() }
             add { try await self.consumer.run() }
             add { await self.lease.hold(busy: { self.running.count }, onFenced: { self.fence() }) }
+            add {
+                await self.locks.run(worker: worker) {
+                    await self.lease.refused($0, busy: { self.running.count }, onFenced: { self.fence() })
+                }
+            }
             add { await self.receive() }
             add { await self.claim() }
             add { await self.settler.complete() }
@@ -165,6 +173,7 @@ public final class Worker: Service {
         await claiming.zero()
         await running.empty()
         await settler.finish()
+        locks.end()
         overdue.cancel()
         await consumer.close()
         await publisher.close()
@@ -283,7 +292,7 @@ public final class Worker: Service {
         var isFenced = false
         for (arrival, answer) in zip(batch, answers) {
             if case .claimed(let ownership) = answer {
-                start(arrival, ownership)
+                start(arrival, ownership, owner)
                 continue
             }
             intake.release(arrival.job.type.subsystem)
@@ -346,7 +355,7 @@ public final class Worker: Service {
 
     // MARK: Running
 
-    private func start(_ arrival: Arrival, _ ownership: Ownership) {
+    private func start(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) {
         counters.add(\.claimed)
         let timeout = arrival.definition.timeout
         let isShort = ownership.remaining.map { $0 < timeout } ?? false
@@ -354,13 +363,13 @@ public final class Worker: Service {
             arrival, ownership, expiry: .now + min(timeout, ownership.remaining ?? timeout),
             expiryKind: isShort ? .deadline : .timeout
         ) {
-            let outcome = await self.execute(arrival, ownership)
+            let outcome = await self.execute(arrival, ownership, owner)
             self.settle(arrival.job.identity, ownership.token, outcome)
             self.intake.release(arrival.job.type.subsystem)
         }
     }
 
-    private func execute(_ arrival: Arrival, _ ownership: Ownership) async -> Outcome {
+    private func execute(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async -> Outcome {
         if ownership.attempt > ownership.attemptsMax {
             return .failed(
                 JobFailure(
@@ -369,9 +378,11 @@ public final class Worker: Service {
                         "all \(ownership.attemptsMax) attempts were begun and none ended: its workers died or were stopped"
                 ))
         }
+        let claimant = LockClaimant(job: arrival.job.identity, token: ownership.token, owner: owner)
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
-            subject: arrival.job.subject, traceparent: arrival.job.traceparent)
+            subject: arrival.job.subject, traceparent: arrival.job.traceparent,
+            locks: AttemptLocks(keeper: locks, claimant: claimant))
         do {
             let output = try await arrival.run(context)
             guard output.utf8.count <= configuration.outputBytesMax else {

@@ -10,7 +10,8 @@ import Foundation
 /// `gaia bench`
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure the fleet on this machine.", subcommands: [Throughput.self])
+        commandName: "bench", abstract: "Measure the fleet on this machine.",
+        subcommands: [Throughput.self, Locks.self])
 
     struct Throughput: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

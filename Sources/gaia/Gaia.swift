@@ -19,13 +19,14 @@ struct Gaia: AsyncParsableCommand {
             Settings come from a YAML file (--config, GAIA_CONFIG) and from the environment, which wins;
             'gaia settings' lists them.
 
-            Exit status: 0 done; 1 the work itself failed; 64 wrong usage; 66 no such job; 69 broker, database or
+            Exit status: 0 done; 1 the work itself failed; 64 wrong usage; 66 no such job or lock; 69 broker, database or
             another needed part is not available; 70 an error inside; 78 a setting is wrong.
             """,
         version: FleetModel.version,
         subcommands: [
             DemoCommand.self, UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
-            EnqueueCommand.self, JobCommand.self, StatusCommand.self, TypesCommand.self, MigrateCommand.self,
+            EnqueueCommand.self, JobCommand.self, LockCommand.self, StatusCommand.self, TypesCommand.self,
+            MigrateCommand.self,
             TopologyCommand.self, SettingsCommand.self, BenchCommand.self,
         ])
 }
