@@ -103,9 +103,14 @@ let package = Package(
         tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetTestKit", "AMQPClient"]),
         tests(
             "FleetWorkerTests",
-            ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient"]),
+            ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("APISubsystemTests", ["APISubsystem", "FleetModel"], exclude: ["Resources"]),
+        // A worker process whose jobs hold locks, for the tests that kill and stop it.
+        .executableTarget(
+            name: "locking-service",
+            dependencies: fleet + ["FleetWorker", "FleetConfiguration", "FleetService"],
+            path: "Tests/LockingService", swiftSettings: strict),
         tests("FleetTests", fleet + ["FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetStack", "APISubsystem"]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]

@@ -40,6 +40,8 @@ public struct JobContext: Sendable {
     public let subject: String?
     /// W3C trace context, when the producer sent one.
     public let traceparent: String?
+    /// Where ``withLock(_:within:isolation:_:)`` gets its locks.
+    let locks: any JobLocks
 
     private let report: @Sendable (JobProgress) -> Void
 
@@ -54,9 +56,12 @@ public struct JobContext: Sendable {
     ///   - note: for a person, at most `JobProgress.noteCharactersMax` are kept.
     public func progress(_ fraction: Double, _ note: String? = nil) { report(JobProgress(fraction, note)) }
 
+    /// - Parameters:
+    ///   - locks: those of the fleet in a worker; left out, as in a test of a handler, locks of its own.
+    ///   - report: where ``progress(_:_:)`` goes.
     public init(
         type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?,
-        report: @escaping @Sendable (JobProgress) -> Void = { _ in }
+        locks: any JobLocks = UnsharedLocks(), report: @escaping @Sendable (JobProgress) -> Void = { _ in }
     ) {
         self.report = report
         self.type = type
@@ -65,6 +70,7 @@ public struct JobContext: Sendable {
         self.token = token
         self.subject = subject
         self.traceparent = traceparent
+        self.locks = locks
     }
 }
 

@@ -44,6 +44,7 @@ public struct JobFailure: Error, Sendable, Equatable, CustomStringConvertible {
     public init(_ error: any Error) {
         switch error {
         case let failure as JobFailure: self = failure
+        case let error as LockError: self = error.failure
         case is CancellationError:
             self.init(.transient, code: "cancelled", message: "the handler was cancelled before it could finish")
         default: self.init(.transient, code: "\(Swift.type(of: error))", message: "\(error)")

@@ -12,6 +12,7 @@ import PostgresClient
 ///
 ///  agenda ──due──▶ publish ──staged──▶ queued          worker: register ▶ renew … ▶ release
 ///                                                      leader: lock ▶ term
+///  locks:  enter ─▶ held │ waiting ──look──▶ held       leave ─▶ the next in line holds
 /// ```
 ///
 /// Only the database's clock is ever compared.
@@ -87,6 +88,17 @@ enum SQL {
     static let statusWorkers = statement("status-workers", PackageResources.status_workers_sql)
     static let statusLeader = statement("status-leader", PackageResources.status_leader_sql)
     static let counts = statement("counts", PackageResources.counts_sql)
+    static let lockEnter = statement("lock-enter", PackageResources.lock_enter_sql)
+    static let lockLook = statement("lock-look", PackageResources.lock_look_sql)
+    static let lockLeave = statement("lock-leave", PackageResources.lock_leave_sql)
+    static let lockTry = statement("lock-try", PackageResources.lock_try_sql)
+    static let lockQueue = statement("lock-queue", PackageResources.lock_queue_sql)
+    static let lockTurn = statement("lock-turn", PackageResources.lock_turn_sql)
+    static let lockRenew = statement("lock-renew", PackageResources.lock_renew_sql)
+    static let lockRelease = statement("lock-release", PackageResources.lock_release_sql)
+    static let lockCheck = statement("lock-check", PackageResources.lock_check_sql)
+    static let lockForce = statement("lock-force", PackageResources.lock_force_sql)
+    static let lockList = statement("lock-list", PackageResources.lock_list_sql)
 
     private static func statement(_ name: String, _ text: [UInt8]) -> PostgresStatement {
         PostgresStatement(name: "gaia-\(name)", sql: String(decoding: text, as: UTF8.self))

@@ -15,6 +15,7 @@ public struct Migration: Sendable, Equatable {
 
     package static let all: [Migration] = [
         Migration(version: 1, name: "ledger", sql: String(decoding: PackageResources.m0001_ledger_sql, as: UTF8.self)),
+        Migration(version: 2, name: "locks", sql: String(decoding: PackageResources.m0002_locks_sql, as: UTF8.self)),
         Migration(
             version: 3, name: "control", sql: String(decoding: PackageResources.m0003_control_sql, as: UTF8.self)),
         Migration(

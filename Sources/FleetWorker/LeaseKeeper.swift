@@ -30,12 +30,13 @@ actor LeaseKeeper {
     }
 
     /// Registers the worker and takes its liveness lock. Nothing is claimed before.
-    func begin(_ card: WorkerCard) async throws {
+    func begin(_ card: WorkerCard) async throws -> WorkerEpoch {
         let owner = try await store.register(card, lease: lease)
         worker = owner.worker
         renewedAt = .now
         try await Patience()({ try await self.takeLock() })
         current = owner
+        return owner
     }
 
     /// Under which epoch to claim; waits while there is none. Nil once the worker ends.

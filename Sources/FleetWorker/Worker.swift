@@ -30,6 +30,7 @@ public final class Worker: Service {
     private let settler: Settler
     private let lease: LeaseKeeper
     private let orders: PostgresListener
+    private let locks: LockKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
     /// Called once, when the first deliveries may arrive.
@@ -83,6 +84,7 @@ public final class Worker: Service {
             configuration: listening, channels: [FleetStore.controlChannel], logger: logger)
         lease = LeaseKeeper(
             store: store, database: configuration.database, lease: configuration.lease, logger: logger)
+        locks = LockKeeper(store: store, database: configuration.database, logger: logger)
     }
 
     // MARK: Life
@@ -90,19 +92,20 @@ public final class Worker: Service {
     public func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.pool.run() }
+            let owner: WorkerEpoch
             do {
                 try await store.awaitReady(
                     configuration.database, limit: configuration.startWait, logger: logger)
                 try await FleetBroker.awaitReady(
                     configuration.amqp, FleetBroker.topology(subsystems: subsystems), limit: configuration.startWait,
                     logger: logger)
-                try await lease.begin(card)
+                owner = try await lease.begin(card)
             } catch {
                 await pool.close()
                 group.cancelAll()
                 throw error
             }
-            try await serve()
+            try await serve(owner.worker)
             await pool.close()
             try await group.waitForAll()
         }
@@ -110,7 +113,7 @@ public final class Worker: Service {
 
     private enum Part { case drained, other }
 
-    private func serve() async throws {
+    private func serve(_ worker: Int64) async throws {
         try await withThrowingTaskGroup(of: Part.self) { group in
             func add(_ body: @escaping @Sendable () async throws -> Void) {
                 group.addTask {
@@ -121,6 +124,11 @@ public final class Worker: Service {
             add { try await self.publisher.run() }
             add { try await self.consumer.run() }
             add { await self.lease.hold(busy: { self.running.count }, onFenced: { self.fence() }) }
+            add {
+                await self.locks.run(worker: worker) {
+                    await self.lease.refused($0, busy: { self.running.count }, onFenced: { self.fence() })
+                }
+            }
             add { await self.receive() }
             add { await self.claim() }
             add { await self.settler.complete() }
@@ -174,6 +182,7 @@ public final class Worker: Service {
         await claiming.zero()
         await running.empty()
         await settler.finish()
+        locks.end()
         overdue.cancel()
         await consumer.close()
         await publisher.close()
@@ -296,7 +305,11 @@ public final class Worker: Service {
         var isFenced = false
         for (arrival, answer) in zip(batch, answers) {
             if case .claimed(let ownership) = answer {
-                if ownership.isSuspect { suspects.append((arrival, ownership)) } else { start(arrival, ownership) }
+                if ownership.isSuspect {
+                    suspects.append((arrival, ownership))
+                } else {
+                    start(arrival, ownership, owner)
+                }
                 continue
             }
             intake.release(arrival.job.type.subsystem)
@@ -343,7 +356,7 @@ public final class Worker: Service {
                     isHopeless: { _ in self.settler.isHurried },
                     { try await self.store.runAlone(arrival.job.identity, token: ownership.token) })
             else { throw CancellationError() }
-            start(arrival, ownership)
+            start(arrival, ownership, owner)
             await running.empty()
         } catch {
             // Not begun: given back as it was.
@@ -386,7 +399,7 @@ public final class Worker: Service {
 
     // MARK: Running
 
-    private func start(_ arrival: Arrival, _ ownership: Ownership) {
+    private func start(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) {
         counters.add(\.claimed)
         let timeout = arrival.definition.timeout
         let isShort = ownership.remaining.map { $0 < timeout } ?? false
@@ -394,13 +407,13 @@ public final class Worker: Service {
             arrival, ownership, expiry: .now + min(timeout, ownership.remaining ?? timeout),
             expiryKind: isShort ? .deadline : .timeout
         ) {
-            let outcome = await self.execute(arrival, ownership)
+            let outcome = await self.execute(arrival, ownership, owner)
             self.settle(arrival.job.identity, ownership.token, outcome)
             self.intake.release(arrival.job.type.subsystem)
         }
     }
 
-    private func execute(_ arrival: Arrival, _ ownership: Ownership) async -> Outcome {
+    private func execute(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async -> Outcome {
         if ownership.attempt > ownership.attemptsMax {
             return .failed(
                 JobFailure(
@@ -410,9 +423,11 @@ public final class Worker: Service {
                 ))
         }
         configuration.fault?.reach(.running, CollectionOfOne(arrival.job.key))
+        let claimant = LockClaimant(job: arrival.job.identity, token: ownership.token, owner: owner)
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
-            subject: arrival.job.subject, traceparent: arrival.job.traceparent
+            subject: arrival.job.subject, traceparent: arrival.job.traceparent,
+            locks: AttemptLocks(keeper: locks, claimant: claimant)
         ) { [running] in
             running.note($0, of: arrival.job.identity, token: ownership.token)
         }

@@ -11,7 +11,7 @@ import Foundation
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the fleet on this machine.",
-        subcommands: [Throughput.self, Rescue.self, Failover.self, Relay.self])
+        subcommands: [Throughput.self, Rescue.self, Failover.self, Relay.self, Locks.self])
 
     struct Throughput: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
