@@ -24,8 +24,10 @@ struct BrokerRecord: Sendable, Codable {
     /// How many ports of its own a node needs, besides the port mapper's.
     static let portCount = 4
 
-    /// Those of its own.
-    var ports: [UInt16] { [amqpPort, amqpsPort, managementPort, distributionPort] }
+    /// Those of its own that it listens on. Of the others another server may have taken one meanwhile.
+    var ports: [UInt16] {
+        [amqpPort, distributionPort] + (tls ? [amqpsPort] : []) + (management ? [managementPort] : [])
+    }
 
     /// As Erlang and RabbitMQ's tables call it.
     var nodeName: String { membership?.name ?? "gaia@localhost" }
@@ -36,7 +38,7 @@ struct BrokerRecord: Sendable, Codable {
         options.membership = record.membership
         self.init(
             options,
-            ports: record.ports,
+            ports: [record.amqpPort, record.amqpsPort, record.managementPort, record.distributionPort],
             mapperPort: record.mapperPort,
             secrets: BrokerSecrets(password: record.password, cookie: record.cookie)
         )

@@ -27,6 +27,8 @@ public struct Isolated: Sendable {
         on stack: TestStack? = nil, migrated: Bool = true, isolation: isolated (any Actor)? = #isolation,
         _ body: (Isolated) async throws -> Value
     ) async throws -> Value {
+        await turnstile.enter()
+        defer { turnstile.leave() }
         let stack = if let stack { stack } else { try await TestStack.shared() }
         let name = newName()
         return try await use(try Isolated(name, TestStack.url(stack.amqpURL, path: name), on: stack), migrated) {
@@ -39,7 +41,8 @@ public struct Isolated: Sendable {
         }
     }
 
-    /// The same with a broker of the test's own, on which nothing is made or removed.
+    /// The same with a broker of the test's own, on which nothing is made or removed. It waits for no other test, which
+    /// would be with the broker running.
     ///
     /// - Parameter amqpURL: the broker, of one host or several, and the virtual host.
     public static func use<Value>(
@@ -52,8 +55,6 @@ public struct Isolated: Sendable {
         _ place: Isolated, _ migrated: Bool, isolation: isolated (any Actor)? = #isolation,
         _ body: (Isolated) async throws -> Value
     ) async throws -> Value {
-        await turnstile.enter()
-        defer { turnstile.leave() }
         try await place.stack.administer("create database \(place.name)")
         let result: Result<Value, any Error>
         do {

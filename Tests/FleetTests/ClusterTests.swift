@@ -87,13 +87,13 @@ struct ClusterTests {
                 }
                 killed.open()
                 try await publishing
-                try await expectDone(first + second, fleet, target, cluster)
+                try await expectDone(first + second, fleet, target, cluster, children)
 
                 // It comes back, has all that it missed, and serves like the others.
                 try await node.startAgain()
                 try await cluster.awaitQuorum(of: queue)
                 try await producers.enqueue(last, on: node)
-                try await expectDone(jobs[...], fleet, target, cluster)
+                try await expectDone(jobs[...], fleet, target, cluster, children)
             }
             for child in children { #expect(try await child.stop(grace: .seconds(60)) == .exited(0)) }
             #expect(try await fleet.leftover(in: queue) == 0)
@@ -103,7 +103,8 @@ struct ClusterTests {
 
     /// Waits for every result, and looks whether each job was done once.
     private func expectDone(
-        _ jobs: ArraySlice<Job>, _ fleet: TestFleet, _ target: HTTPTarget, _ cluster: PrivateCluster
+        _ jobs: ArraySlice<Job>, _ fleet: TestFleet, _ target: HTTPTarget, _ cluster: PrivateCluster,
+        _ children: [ChildProcess]
     ) async throws {
         let wanted = Set(jobs.map(\.key))
         let deadline = ContinuousClock.now + .seconds(60)
@@ -111,11 +112,14 @@ struct ClusterTests {
             guard ContinuousClock.now < deadline else {
                 let missing = wanted.subtracting(fleet.mailbox.now.results.compactMap(\.key))
                 let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers", "leader", "online"]
-                let queues = try await cluster.nodes.first(where: \.isRunning)?.control(["list_queues"] + columns)
+                let node = try #require(cluster.nodes.first { $0.isRunning })
+                let queues = try await node.control(["list_queues"] + columns)
+                let channels = try await node.control(["list_channels", "name", "connection", "messages_unconfirmed"])
                 let counts = try await fleet.store.counts(subsystem: "api").mapValues(\.jobs)
                 throw NotInTime(
                     "\(missing.count) of \(wanted.count) results did not come, \(missing.sorted().prefix(5)) among them; "
-                        + "the ledger has \(counts); the queues are\n\(queues ?? "")")
+                        + "the ledger has \(counts); the queues are\n\(queues)\(channels)"
+                        + children.map { String($0.capturedOutput.suffix(4_000)) }.joined(separator: "\n--\n"))
             }
             try await Task.sleep(for: .milliseconds(20))
         }
