@@ -19,9 +19,9 @@ struct Gaia: AsyncParsableCommand {
             Settings come from a YAML file (--config, GAIA_CONFIG) and from the environment, which wins;
             'gaia settings' lists them.
 
-            Exit status: 0 done; 1 the work itself failed; 64 wrong usage; 65 it cannot be done as things stand; 66 no such
-            job or lock; 69 broker, database or
-            another needed part is not available; 70 an error inside; 78 a setting is wrong.
+            Exit status: 0 done; 1 the work itself failed; 64 wrong usage; 65 it cannot be done as things stand; 66 no
+            such job, lock or schedule; 69 broker, database or another needed part is not available; 70 an error inside;
+            78 a setting is wrong.
             """,
         version: FleetModel.version,
         subcommands: [

@@ -21,7 +21,10 @@ struct LockCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await report {
-                let locks = try await settings.load().withStore("gaia lock list") { try await $0.locks() }
+                let locks = try await settings.load().withStore("gaia lock list") { store in
+                    try await store.requireLocks()
+                    return try await store.locks()
+                }
                 if json { return Terminal.print(try Terminal.json(locks.map(LockView.init))) }
                 if locks.isEmpty { return Terminal.print("no lock is held") }
                 Terminal.print(
@@ -59,6 +62,7 @@ struct LockCommand: AsyncParsableCommand {
         func run() async throws {
             try await report {
                 let taken = try await settings.load().withStore("gaia lock release") { [name, token] store in
+                    try await store.requireLocks()
                     if let taken = try await store.forceLock(name, token: token) { return taken }
                     guard let held = try await store.locks(named: name).first else {
                         throw CommandFailure(.notFound, "nobody holds the lock '\(name)'; gaia lock list shows all")
@@ -78,6 +82,14 @@ struct LockCommand: AsyncParsableCommand {
                 }
             }
         }
+    }
+}
+
+extension FleetStore {
+    /// Says what to do where the schema has no locks yet.
+    fileprivate func requireLocks() async throws {
+        guard case .behind = try await schemaStatus() else { return }
+        throw CommandFailure(.unavailable, "the database has no current schema; run: gaia migrate")
     }
 }
 

@@ -39,7 +39,7 @@ extension LockAnswer {
 
 private func sqlState(_ error: (any Error)?) -> String? { (error as? PostgresError)?.sqlState }
 
-@Suite("Locks")
+@Suite("Locks", .timeLimit(.minutes(5)))
 struct LockTests {
     private static let long: Duration = .seconds(60)
 
@@ -302,7 +302,7 @@ struct LockTests {
     }
 }
 
-@Suite("Guarded writes")
+@Suite("Guarded writes", .timeLimit(.minutes(5)))
 struct LockGuardTests {
     private static func check(_ ledger: Ledger, _ token: Int64) async throws {
         try await ledger.pool.withTransaction { try await FleetStore.checkLock("n", token: token, on: $0) }
@@ -379,7 +379,7 @@ struct LockGuardTests {
     }
 }
 
-@Suite("Locks for other services")
+@Suite("Locks for other services", .timeLimit(.minutes(5)))
 struct ForeignLockTests {
     @Test("A lease of one's own is renewed, expires, and is given back once")
     func lease() async throws {

@@ -9,7 +9,7 @@ import PostgresClient
 import Testing
 
 /// `withLock` in a worker of this process.
-@Suite("Locks in handlers", .timeLimit(.minutes(3)))
+@Suite("Locks in handlers", .timeLimit(.minutes(5)))
 struct HandlerLockTests {
     private struct Broken: Error {}
 
@@ -67,8 +67,9 @@ struct HandlerLockTests {
         try await TestFleet.use(dispatchers: 1, definitions: [definition]) { fleet in
             let token = try #require(try await fleet.store.tryLock("one", holder: "test", lease: .seconds(600)))
             try await fleet.enqueue(Work("x"), key: "k")
-            try await eventually("the job to be tried again") {
-                try await fleet.job("k").map { $0.errors.contains("lock.busy") && $0.token >= 2 } ?? false
+            try await eventually("the job to be tried again") { () -> Bool in
+                guard let job = try await fleet.job("k") else { return false }
+                return job.errors.contains("lock.busy") && job.token >= 2
             }
             try await fleet.store.unlock("one", token: token)
             let reply = try await fleet.mailbox.reply("k")
@@ -298,6 +299,74 @@ struct LockCrashTests {
             #expect(try await scene.fleet.mailbox.reply("b").outcome == "succeeded")
             #expect(try await scene.fleet.mailbox.reply("a", within: .seconds(60)).outcome == "succeeded")
             #expect(try await service.stop(grace: .seconds(30)) == .exited(0))
+        }
+    }
+}
+
+/// What docs/locks.md and docs/examples tell other services to do, as it stands there.
+@Suite("Examples of locks", .timeLimit(.minutes(5)))
+struct LockExampleTests {
+    @Test("The session of psql in docs/locks.md runs as it is printed, and its write is guarded")
+    func session() async throws {
+        let page = try String(contentsOfFile: "\(Program.root)/docs/locks.md", encoding: .utf8)
+        let blocks = page.components(separatedBy: "```sql\n").dropFirst().compactMap {
+            $0.components(separatedBy: "```").first
+        }
+        #expect(blocks.count == 1)
+        try await Isolated.use { (place: Isolated) async throws -> Void in
+            let file = "\(temporaryDirectory("docs")).sql"
+            defer { unlink(file) }
+            func run(_ script: String) async throws -> (status: ChildProcess.ExitStatus, output: String) {
+                try script.write(toFile: file, atomically: true, encoding: .utf8)
+                return try await Program.run("psql", [place.databaseURL, "-X", "-v", "ON_ERROR_STOP=1", "-f", file])
+            }
+            let table = "create table report (month text, total integer);\n"
+            let good = try await run(table + blocks.joined())
+            #expect(good.status == .exited(0), "\(good.output)")
+            try await place.withPool { (pool: PostgresPool) async throws -> Void in
+                let rows = try await pool.execute(
+                    PostgresStatement(name: "test-report", sql: "select count(*) from report"))
+                #expect(try rows.single().get(0, as: Int64.self) == 1)
+            }
+            // Somebody takes the lock away before the write.
+            let forced = blocks.joined().replacing(
+                "begin;", with: "select * from gaia.lock_force('report/2024-11', null);\nbegin;")
+            let stale = try await run(forced)
+            #expect(stale.status == .exited(3))
+            #expect(stale.output.contains("the lock 'report/2024-11' is not held under token"))
+        }
+    }
+
+    @Test("Commands under docs/examples/with-lock.sh run one after the other, with rising tokens, and leave no lock")
+    func script() async throws {
+        try await Isolated.use { (place: Isolated) async throws -> Void in
+            let directory = temporaryDirectory("script")
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+            // A second command in at the same time would find the directory of the first.
+            let command =
+                "mkdir \(directory)/inside && echo token $GAIA_LOCK_TOKEN && sleep 0.2 && rmdir \(directory)/inside"
+            let outputs = try await withThrowingTaskGroup(of: String.self) { group in
+                for _ in 0..<4 {
+                    group.addTask {
+                        let run = try await Program.run(
+                            "bash", ["\(Program.root)/docs/examples/with-lock.sh", "it's one", "sh", "-c", command],
+                            environment: ["GAIA_DATABASE_URL": place.databaseURL])
+                        #expect(run.status == .exited(0), "\(run.output)")
+                        return run.output
+                    }
+                }
+                return try await group.reduce(into: [String]()) { $0.append($1) }
+            }
+            try FileManager.default.removeItem(atPath: directory)
+            #expect(Set(outputs).count == 4, "\(outputs)")
+            #expect(outputs.allSatisfy { $0.hasPrefix("token ") })
+            try await place.withStore { (store: FleetStore) async throws -> Void in
+                #expect(try await store.locks().isEmpty)
+            }
+            let failed = try await Program.run(
+                "bash", ["\(Program.root)/docs/examples/with-lock.sh", "other", "sh", "-c", "exit 7"],
+                environment: ["GAIA_DATABASE_URL": place.databaseURL])
+            #expect(failed.status == .exited(7))
         }
     }
 }

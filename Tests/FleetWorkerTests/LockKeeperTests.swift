@@ -78,7 +78,7 @@ private struct Crew: Sendable {
     }
 }
 
-@Suite("Waiting for locks", .timeLimit(.minutes(2)))
+@Suite("Waiting for locks", .timeLimit(.minutes(5)))
 struct LockKeeperTests {
     /// What is known of a lock outside of the database.
     private final class Witness: Sendable {
