@@ -216,7 +216,8 @@ struct AnswerTests {
             var data: Content
         }
         let message = JobEvent(
-            kind, job: full, attempt: 2, content: ("error", #"{"code":"x"}"#), delay: kind == .retrying ? .seconds(3) : nil
+            kind, job: full, attempt: 2, content: ("error", #"{"code":"x"}"#),
+            delay: kind == .retrying ? .seconds(3) : nil
         )
         .message(token: 9)
         #expect((message.exchange, message.routingKey) == ("gaia.events", "job.\(kind.rawValue)"))
