@@ -158,6 +158,8 @@ public enum AMQPLinkEvent: Sendable {
     /// An alarm (memory, disk) stops the broker from reading this connection.
     case blocked(reason: String)
     case unblocked
+    /// Messages were refused for a while, so the publishing channel was opened anew.
+    case channelRenewed
 }
 
 /// A queue to consume from.

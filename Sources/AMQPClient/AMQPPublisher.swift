@@ -16,6 +16,7 @@ public final class AMQPPublisher: Sendable {
     private let topology: AMQPTopology
     private let maxUnconfirmed: Int
     private let publishTimeout: Duration
+    private let refusalPatience: Duration
     private let logger: Logger
     private let onEvent: (@Sendable (AMQPLinkEvent) -> Void)?
     private let inbox: PublisherInbox
@@ -27,16 +28,18 @@ public final class AMQPPublisher: Sendable {
     ///   - publishTimeout: how long one call of ``publish(_:)`` may take in all.
     ///   - maxPending: how many messages all calls together may have waiting; a call beyond it is refused as `notSent`,
     ///     unless it is the only one.
+    ///   - refusalPatience: how long a channel is used on which the broker refuses messages, before it is opened anew.
     ///   - onEvent: called on the IO thread: return at once.
     public init(
         configuration: AMQPConfiguration, topology: AMQPTopology = AMQPTopology(), maxUnconfirmed: Int = 2000,
-        publishTimeout: Duration = .seconds(30), maxPending: Int = AMQPPublisher.defaultMaxPending, logger: Logger,
-        onEvent: (@Sendable (AMQPLinkEvent) -> Void)? = nil
+        publishTimeout: Duration = .seconds(30), maxPending: Int = AMQPPublisher.defaultMaxPending,
+        refusalPatience: Duration = .seconds(5), logger: Logger, onEvent: (@Sendable (AMQPLinkEvent) -> Void)? = nil
     ) {
         self.configuration = configuration
         self.topology = topology
         self.maxUnconfirmed = maxUnconfirmed
         self.publishTimeout = publishTimeout
+        self.refusalPatience = refusalPatience
         self.logger = logger
         self.onEvent = onEvent
         inbox = PublisherInbox(maxPending: maxPending)
@@ -58,7 +61,7 @@ public final class AMQPPublisher: Sendable {
             try await LinkLifecycle.onThread(named: "amqp-publish") { [self] in
                 let role = PublisherRole(
                     configuration, topology, inbox: inbox, maxUnconfirmed: maxUnconfirmed,
-                    publishTimeout: publishTimeout, logger: logger)
+                    publishTimeout: publishTimeout, refusalPatience: refusalPatience, logger: logger, onEvent: onEvent)
                 defer { role.abandon() }
                 return LinkDriver(configuration, role: role, wakeup: inbox.wakeup, logger: logger, onEvent: onEvent)
                     .run()

@@ -25,6 +25,8 @@ final class PublisherRole: LinkRole {
     private let logger: Logger
     /// Not before every call that is owed a confirm has been given up.
     private let confirmPatience: Duration
+    private let refusalPatience: Duration
+    private let onEvent: (@Sendable (AMQPLinkEvent) -> Void)?
     private var tracker: ConfirmTracker<Ticket>
     /// Batches with unsent messages, each once.
     private var queue = FIFO<PublishBatch>()
@@ -33,6 +35,11 @@ final class PublisherRole: LinkRole {
     private var isBlocked = false
     /// When the broker last confirmed something, or began to owe a confirm.
     private var lastProgress = Instant.now()
+    private var openedAt = Instant.now()
+    /// Whether the broker has refused a message since the channel was opened.
+    private var hasRefused = false
+    /// Nothing more is sent over a channel that is to be opened anew, until all that was sent has its answer.
+    private var isRenewing = false
     private var closeBy = Instant.never
     private var isPastGrace = false
     private(set) var isClosing = false
@@ -40,17 +47,20 @@ final class PublisherRole: LinkRole {
 
     init(
         _ configuration: AMQPConfiguration, _ topology: AMQPTopology, inbox: PublisherInbox, maxUnconfirmed: Int,
-        publishTimeout: Duration, logger: Logger
+        publishTimeout: Duration, refusalPatience: Duration, logger: Logger,
+        onEvent: (@Sendable (AMQPLinkEvent) -> Void)?
     ) {
         self.configuration = configuration
         self.topology = topology
         self.inbox = inbox
         self.logger = logger
+        self.refusalPatience = refusalPatience
+        self.onEvent = onEvent
         confirmPatience = max(configuration.stallTimeout, publishTimeout)
         tracker = ConfirmTracker(window: maxUnconfirmed)
     }
 
-    var wantsToSend: Bool { !queue.isEmpty && !isBlocked && tracker.hasRoom }
+    var wantsToSend: Bool { !queue.isEmpty && !isBlocked && !isRenewing && tracker.hasRoom }
     var isReadyToEnd: Bool { tracker.open == 0 || isPastGrace }
 
     func open(_ link: Link, generation: UInt32) throws(AMQPError) {
@@ -62,6 +72,8 @@ final class PublisherRole: LinkRole {
     private func openChannel(_ link: Link) throws(AMQPError) {
         try link.openChannel(Self.channel)
         try link.call(.selectConfirms(), channel: Self.channel)
+        openedAt = .now()
+        (hasRefused, isRenewing) = (false, false)
     }
 
     func blocked(_ isBlocked: Bool) {
@@ -79,6 +91,7 @@ final class PublisherRole: LinkRole {
         case .confirm(let tag, let multiple, let positive):
             let outcome: AMQPPublishOutcome = positive ? .confirmed : .refused
             lastProgress = .now()
+            if !positive { hasRefused = true }
             tracker.settle(tag, multiple: multiple) { self.settle($0.batch, $0.index, outcome) }
         case .content(let content): returned(content)
         case .channelClosed(let closure): try reopen(link, closure)
@@ -139,6 +152,7 @@ final class PublisherRole: LinkRole {
     func work(_ link: Link, _ now: Instant) throws(AMQPError) -> Instant {
         let deadline = take(now)
         if tracker.open == 0 || isBlocked || !link.outbound.isEmpty { lastProgress = now }
+        try renewIfRefused(link, now)
         encode(link)
         return min(deadline, try confirmDeadline(link, now))
     }
@@ -155,6 +169,20 @@ final class PublisherRole: LinkRole {
                     + "A queue may be without leader or majority.")
         }
         return deadline
+    }
+
+    /// RabbitMQ 3.10 notes, when a channel first publishes to a quorum queue, which node leads it. When that was the moment in
+    /// which the leader was lost, the channel refuses all for the queue for as long as the lost node is away, though another
+    /// leads long since; a new channel knows better. Where a queue is simply full, this costs two calls now and then.
+    private func renewIfRefused(_ link: Link, _ now: Instant) throws(AMQPError) {
+        guard hasRefused, !isBlocked, !isClosing, now >= openedAt.adding(refusalPatience) else { return }
+        isRenewing = true
+        guard tracker.open == 0 else { return }
+        logger.notice("messages were refused: the publishing channel is opened anew")
+        try link.closeChannel(Self.channel)
+        tracker.reset { _ in }
+        try openChannel(link)
+        onEvent?(.channelRenewed)
     }
 
     func workOffline(_ now: Instant) -> Instant { take(now) }
@@ -191,7 +219,7 @@ final class PublisherRole: LinkRole {
     }
 
     private func encode(_ link: Link) {
-        guard !isBlocked else { return }
+        guard !isBlocked, !isRenewing else { return }
         while let batch = queue.popFirst() {
             var share = Self.fairShare
             while batch.hasUnsent, share > 0 {

@@ -128,12 +128,12 @@ final class EventLog: Sendable {
 /// Runs a publisher around `body` and closes it.
 func withPublisher<Result>(
     _ configuration: AMQPConfiguration, topology: AMQPTopology = AMQPTopology(), maxUnconfirmed: Int = 2000,
-    publishTimeout: Duration = .seconds(30), events: EventLog = EventLog(),
+    publishTimeout: Duration = .seconds(30), refusalPatience: Duration = .seconds(5), events: EventLog = EventLog(),
     _ body: (AMQPPublisher) async throws -> Result
 ) async throws -> Result {
     let publisher = AMQPPublisher(
         configuration: configuration, topology: topology, maxUnconfirmed: maxUnconfirmed,
-        publishTimeout: publishTimeout,
+        publishTimeout: publishTimeout, refusalPatience: refusalPatience,
         logger: testLogger, onEvent: events.record)
     async let running: Void = publisher.run()
     do {

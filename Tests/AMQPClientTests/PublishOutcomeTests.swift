@@ -35,6 +35,40 @@ import Testing
         }
     }
 
+    @Test func `a channel on which messages are refused is opened anew, without harm to others`() async throws {
+        try await SharedBroker.withVirtualHost { configuration in
+            let full = AMQPQueue(
+                name: "full", arguments: ["x-max-length": .int(1), "x-overflow": .string("reject-publish")])
+            let topology = AMQPTopology(queues: [full, AMQPQueue(name: "q")])
+            let events = EventLog()
+            let isRenewed: @Sendable (AMQPLinkEvent) -> Bool = { if case .channelRenewed = $0 { true } else { false } }
+            try await withPublisher(
+                configuration, topology: topology, refusalPatience: .milliseconds(50), events: events
+            ) { publisher in
+                // One caller is refused again and again while another publishes without a pause.
+                async let others = {
+                    var outcomes: [AMQPPublishOutcome] = []
+                    for number in 0..<200 {
+                        outcomes += await publisher.publish((0..<20).map { message("q", "\(number)-\($0)") })
+                    }
+                    return outcomes
+                }()
+                #expect(await publisher.publish([message("full", "first")]) == [.confirmed])
+                var refusals = 0
+                while try await !events.has(isRenewed, within: .zero), refusals < 10_000 {
+                    refusals += 1
+                    #expect(await publisher.publish([message("full", "more")]) == [.refused])
+                }
+                #expect(try await events.has(isRenewed, within: .zero))
+                #expect(await others.allSatisfy { $0 == .confirmed })
+                try await AMQPSession.withConnection(configuration) { try await $0.purge("full") }
+                #expect(await publisher.publish([message("full", "at last")]) == [.confirmed])
+                #expect(try await status("q", configuration)?.messages == 4_000)
+            }
+            #expect(events.generations == [1])
+        }
+    }
+
     @Test func `an exchange that does not exist takes down no other publish`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
             let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
