@@ -33,9 +33,9 @@ struct DispatcherTests {
                 """
                 {"jobs": [
                   {"type": "test.work.v1", "key": "now", "payload": {"text": "a"}},
-                  {"type": "test.work.v1", "key": "later", "payload": {"text": "b"}, "delay_ms": 700},
+                  {"type": "test.work.v1", "key": "later", "payload": {"text": "b"}, "delay_ms": 1500},
                   {"type": "test.work.v1", "key": "later", "payload": {"text": "b"}, "delay_ms": 900},
-                  {"type": "test.work.v1", "key": "later", "payload": {"text": "other"}, "delay_ms": 700},
+                  {"type": "test.work.v1", "key": "later", "payload": {"text": "other"}, "delay_ms": 1500},
                   {"type": "No Type", "key": "x", "payload": {}},
                   {"type": "test.work.v1", "payload": {}},
                   {"type": "test.work.v1", "key": "misspelt", "payload": {}, "delayms": 5}
@@ -52,12 +52,11 @@ struct DispatcherTests {
 
             #expect(try await fleet.job("later")?.state == "scheduled")
             #expect(try await fleet.mailbox.result(of: "now").outcome == "succeeded")
-            #expect(recorder.runs(of: "later").isEmpty)
             let result = try await fleet.mailbox.result(of: "later")
             #expect(result.outcome == "succeeded")
             #expect(result.attempt == 1)
             let run = try #require(recorder.runs(of: "later").first)
-            #expect(run.at - sent >= .milliseconds(700))
+            #expect(run.at - sent >= .milliseconds(1_500))
             #expect(recorder.runs.count == 2)
 
             try await request(
