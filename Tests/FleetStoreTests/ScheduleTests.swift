@@ -66,12 +66,11 @@ struct ScheduleTests {
     func missed(_ catchUp: CronSchedule.CatchUp, _ expected: Int) async throws {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in
             let term = try await ledger.store.beginTerm(name: "d")
-            try await ledger.store.put(try schedule("*/10 * * * *", catchUp: catchUp))
-            // Five and a half intervals ago, at a tick, and the present one long enough ago to be missed too.
-            let start = """
-                date_bin('10 minutes', now() - interval '2 minutes', timestamptz '2000-01-01 00:00Z')
-                    - interval '50 minutes'
-                """
+            // Every ten minutes, in such a phase that the last tick was about five minutes ago, whatever the time is now.
+            let clock = PostgresStatement(name: "test-minute", sql: "select extract(minute from now())::int4")
+            let minute: Int32 = try await ledger.pool.execute(clock).single().get(0)
+            try await ledger.store.put(try schedule("\((minute + 5) % 10)-59/10 * * * *", catchUp: catchUp))
+            let start = "date_trunc('minute', now()) - interval '55 minutes'"
             let (keys, _) = try await run(ledger, from: start, term: term)
             #expect(keys.count == expected)
             #expect(try await ledger.store.dueTicks(atMost: 10).isEmpty)

@@ -76,7 +76,8 @@ struct PoolTests {
             #expect(answers.count == 200)
             #expect(answers.allSatisfy { $0.0 == $0.1 })
             #expect(Set(answers.map(\.2)).count <= 4)
-            #expect(pool.status.connected == 4)
+            // On a busy machine the work may be done before the last of them is there.
+            #expect((1...4).contains(pool.status.connected))
         }
     }
 
