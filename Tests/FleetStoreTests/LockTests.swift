@@ -226,9 +226,13 @@ struct LockTests {
                         }
                         let answers = try await ledger.store.enterLocks(questions, by: worker)
                         #expect(answers.allSatisfy { $0 == .waiting || $0.token != nil })
-                        let requests = questions.map { LockRequest(name: $0.name, request: $0.request) }
-                        let left = try await ledger.store.leaveLocks(requests, by: worker)
-                        #expect(!left.contains(.busy))
+                        var open = questions.map { LockRequest(name: $0.name, request: $0.request) }
+                        // A name that another batch holds up for long on a busy machine is asked for again.
+                        try await ledger.eventually {
+                            let left = try await ledger.store.leaveLocks(open, by: worker)
+                            open = zip(open, left).filter { $1 == .busy }.map(\.0)
+                            return open.isEmpty
+                        }
                         return answers.count { $0.token != nil }
                     }
                 }
