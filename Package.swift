@@ -84,7 +84,12 @@ let package = Package(
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "APISubsystem", "FleetStack",
                 "FleetDemoTarget", "CurlClient", arguments,
             ],
-            swiftSettings: strict),
+            swiftSettings: strict,
+            // Runs where no Swift is installed, and a process takes a tenth less memory.
+            linkerSettings: [.unsafeFlags(["-static-stdlib"])]
+                + ["CoreFoundation", "_FoundationICU", "_FoundationCollections", "_FoundationCShims"].map {
+                    .linkedLibrary($0)
+                }),
 
         // A service of a user's own: the public API is all that it has.
         .executableTarget(

@@ -17,9 +17,17 @@ struct CronDuty: Duty {
     static let batchMax = 100
 
     func round(term: Int64) async throws -> Duration {
-        let ticks = try await store.dueTicks(atMost: Self.batchMax)
+        var ticks: [DueTick] = []
         var made = 0
-        for tick in ticks where try await store.make(tick, term: term) { made += 1 }
+        do {
+            ticks = try await store.dueTicks(atMost: Self.batchMax)
+            for tick in ticks where try await store.make(tick, term: term) { made += 1 }
+        } catch let unfit as UnfitSchedule {
+            // It would hold up all others for good.
+            _ = try await store.pauseSchedule(unfit.name, true)
+            logger.error("\(unfit); it is paused, put it again: gaia cron put \(unfit.name)")
+            return .zero
+        }
         if made > 0 {
             logger.debug("cron: \(made) jobs made")
             agenda.ring()

@@ -104,7 +104,8 @@ public final class Dispatcher: Service {
                 StageDuty(store: store, publisher: publisher, poll: configuration.poll, bell: agenda, logger: logger),
                 CronDuty(store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, logger: logger),
                 RetainDuty(store: store, retention: configuration.retention, logger: logger),
-                RescueDuty(store: store, poll: configuration.poll, grace: configuration.grace, logger: logger),
+                RescueDuty(
+                    store: store, poll: configuration.poll, grace: configuration.grace, agenda: agenda, logger: logger),
             ])
         try await withThrowingTaskGroup(of: Part.self) { group in
             func add(_ body: @escaping @Sendable () async throws -> Void) {

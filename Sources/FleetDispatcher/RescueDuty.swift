@@ -3,20 +3,23 @@ import FleetStore
 import Logging
 import Synchronization
 
-/// Ends the epoch of workers that are gone, which frees their jobs. A worker whose liveness lock is free gets a grace in
+/// Ends the epoch of workers that are gone, which frees their jobs, and makes due what was parked on them. A worker whose liveness lock is free gets a grace in
 /// which to take it again; one whose lease has run out gets none.
 final class RescueDuty: Duty {
     private let store: FleetStore
     private let poll: Duration
     private let grace: Duration
+    /// Told when there are jobs to stage.
+    private let agenda: Bell
     private let logger: Logger
     /// Since when each worker has been missing without a break, by our own clock: only a span is measured.
     private let missing = Mutex<[WorkerEpoch: ContinuousClock.Instant]>([:])
 
-    init(store: FleetStore, poll: Duration, grace: Duration, logger: Logger) {
+    init(store: FleetStore, poll: Duration, grace: Duration, agenda: Bell, logger: Logger) {
         self.store = store
         self.poll = poll
         self.grace = grace
+        self.agenda = agenda
         self.logger = logger
     }
 
@@ -43,11 +46,14 @@ final class RescueDuty: Duty {
             }
         }
         for worker in gone {
-            let (ended, due) = try await store.endEpoch(of: worker.owner, term: term)
-            guard ended else { continue }
-            logger.notice(
-                "worker \(worker.name) is gone (\(worker.expired ? "lease ran out" : "process ended")): its epoch \(worker.owner.epoch) ends, \(due) parked jobs are due"
-            )
+            guard try await store.endEpoch(of: worker.owner, term: term) else { continue }
+            let reason = worker.expired ? "lease ran out" : "process ended"
+            logger.notice("worker \(worker.name) is gone (\(reason)): its epoch \(worker.owner.epoch) ends")
+        }
+        let orphans = try await store.releaseOrphans(term: term)
+        if orphans > 0 {
+            logger.notice("\(orphans) parked jobs of workers that are gone are due")
+            agenda.ring()
         }
         return poll
     }

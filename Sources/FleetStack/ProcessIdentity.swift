@@ -21,16 +21,19 @@ struct ProcessIdentity: Sendable, Hashable, Codable {
 
     /// Whether this very process lives still. One that has ended and waits for its parent counts as ended.
     var isAlive: Bool {
-        guard let entry = ProcessEntry(processID) else { return false }
-        return entry.startTime == startTime && entry.state != "Z" && entry.state != "X"
-            && bootID == Self.currentBootID()
+        guard let entry = ProcessEntry(processID), isThis(entry) else { return false }
+        return entry.state != "Z" && entry.state != "X"
+    }
+
+    private func isThis(_ entry: ProcessEntry) -> Bool {
+        entry.startTime == startTime && bootID == Self.currentBootID()
     }
 
     /// Sends a signal, to this process or to none: false when it has ended.
     @discardableResult
     func signal(_ number: Int32) throws -> Bool {
         try withDescriptor { descriptor in
-            guard let descriptor else { return false }
+            guard let descriptor, isAlive else { return false }
             if gaia_pidfd_send_signal(descriptor, number) == 0 { return true }
             guard errno == ESRCH else {
                 throw StackError(
@@ -68,7 +71,10 @@ struct ProcessIdentity: Sendable, Hashable, Codable {
             throw StackError(.system(errno: errno), "Cannot open process \(processID): \(errorText(errno)).")
         }
         defer { close(descriptor) }
-        return try body(isAlive ? descriptor : nil)
+        // One whose first thread has ended (a zombie by its state) may have others that still hold its sockets; only the
+        // descriptor knows when the last is gone.
+        guard let entry = ProcessEntry(processID), isThis(entry) else { return try body(nil) }
+        return try body(descriptor)
     }
 
     private static func currentBootID() -> String? {

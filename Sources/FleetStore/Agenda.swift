@@ -6,8 +6,10 @@ public struct DueDelivery: Sendable {
     public let job: Job
     public let dueAt: PostgresTimestamp
     public let reason: String
-    /// Its payload came by SQL and is not in canonical form yet.
+    /// It came by SQL, and nobody has looked yet whether it can be run as it was given.
     public let isUnsealed: Bool
+    /// Its backoff as it was given, when that is none.
+    let flaw: InvalidBackoff?
 }
 
 /// A job for later, as the dispatcher takes it on.
@@ -39,33 +41,44 @@ extension FleetStore {
         try await pool.execute(SQL.due, [.int32(Int32(limit))]).map { row in
             let type = try JobType(validating: row.get(4, as: String.self))
             let payload: String = try row.get(5)
+            // A flaw in one must not keep back the others: `seal` ends the job that has it.
+            let (backoff, flaw) = Self.backoff(try row.get(11))
             return DueDelivery(
                 job: Job(
                     type: type, key: try row.get(1), payload: Array(payload.utf8), replyTo: try row.get(6),
                     correlationID: try row.get(7), subject: try row.get(8), traceparent: try row.get(9),
-                    backoff: try row.get(11, as: String?.self).map { try Backoff(parsing: $0) },
-                    isUrgent: try row.get(12), producer: try row.get(10)),
-                dueAt: try row.get(2), reason: try row.get(3), isUnsealed: try row.get(13))
+                    backoff: backoff, isUrgent: try row.get(12), producer: try row.get(10)),
+                dueAt: try row.get(2), reason: try row.get(3), isUnsealed: try row.get(13), flaw: flaw)
         }
     }
 
-    /// Brings payloads that came by SQL into canonical form, or ends jobs whose payload has none.
-    ///
+    private static func backoff(_ text: String?) -> (Backoff?, InvalidBackoff?) {
+        guard let text else { return (nil, nil) }
+        do throws(InvalidBackoff) {
+            return (try Backoff(parsing: text), nil)
+        } catch {
+            return (nil, error)
+        }
+    }
+
+    /// Brings payloads that came by SQL into canonical form, or ends jobs that cannot be run as they were given.
     public func seal(_ due: [DueDelivery], term: Int64) async throws {
         let open = due.filter(\.isUnsealed)
         if open.isEmpty { return }
-        let sealed = open.map { delivery -> (payload: String?, flaw: String?) in
+        let sealed = open.map { delivery -> (payload: String?, code: String?, flaw: String?) in
+            if let flaw = delivery.flaw { return (nil, "malformed", flaw.description) }
             do throws(InvalidJSON) {
-                return (try CanonicalJSON.text(of: delivery.job.payload), nil)
+                return (try CanonicalJSON.text(of: delivery.job.payload), nil, nil)
             } catch {
-                return (nil, error.description)
+                return (nil, "invalid-json", error.description)
             }
         }
         _ = try await pool.execute(
             SQL.seal,
             [
                 .textArray(open.map { $0.job.type.subsystem }), .textArray(open.map { $0.job.key }),
-                .textArray(sealed.map(\.payload)), .textArray(sealed.map(\.flaw)), .int64(term),
+                .textArray(sealed.map(\.payload)), .textArray(sealed.map(\.code)), .textArray(sealed.map(\.flaw)),
+                .int64(term),
             ])
     }
 

@@ -57,6 +57,7 @@ enum SQL {
     static let holdLiveness = statement("hold-liveness", PackageResources.hold_liveness_sql)
     static let missingWorkers = statement("missing-workers", PackageResources.missing_workers_sql)
     static let endEpoch = statement("end-epoch", PackageResources.end_epoch_sql)
+    static let orphaned = statement("orphaned", PackageResources.orphaned_sql)
     static let claim = statement("claim", PackageResources.claim_sql)
     static let classify = statement("classify", PackageResources.classify_sql)
     static let complete = statement("complete", PackageResources.complete_sql)

@@ -82,13 +82,19 @@ extension FleetStore {
 
     /// Ends the epoch of a worker that is still missing. Everything it owned may be claimed from now on.
     ///
-    /// - Returns: whether it was ended, and how many parked deliveries became due by it.
-    public func endEpoch(of owner: WorkerEpoch, term: Int64) async throws -> (ended: Bool, due: Int) {
-        let row = try await pool.execute(
+    /// - Returns: whether it was ended.
+    public func endEpoch(of owner: WorkerEpoch, term: Int64) async throws -> Bool {
+        let rows = try await pool.execute(
             SQL.endEpoch,
-            [.int64(owner.worker), .int32(owner.epoch), .int32(Self.livenessLockClass), .int64(term)]
-        ).only()
-        return (try row.get(0, as: Int64.self) > 0, Int(try row.get(1, as: Int64.self)))
+            [.int64(owner.worker), .int32(owner.epoch), .int32(Self.livenessLockClass), .int64(term)])
+        return !rows.isEmpty
+    }
+
+    /// Makes due what was parked on claims whose epoch has ended, however it ended.
+    ///
+    /// - Returns: how many deliveries are due by it.
+    public func releaseOrphans(term: Int64) async throws -> Int {
+        try await pool.execute(SQL.orphaned, [.int64(term)]).count
     }
 
     /// Tries to take the leader's lock on a dispatcher's own session.

@@ -87,6 +87,13 @@ public struct UnknownZone: Error, Sendable, CustomStringConvertible {
     }
 }
 
+/// A schedule in the database that no program of ours has written, or that has no further tick.
+package struct UnfitSchedule: Error, CustomStringConvertible {
+    package let name: String
+    let reason: String
+    package var description: String { "the schedule '\(name)' cannot be followed: \(reason)" }
+}
+
 extension FleetStore {
     /// Adds a schedule, or replaces the one of this name.
     ///
@@ -128,15 +135,24 @@ extension FleetStore {
         try await !pool.execute(SQL.cronPause, [.text(name), .bool(isPaused)]).isEmpty
     }
 
+    /// - Throws: ``UnfitSchedule`` when one of them can never be made, besides `PostgresError`.
     package func dueTicks(atMost limit: Int) async throws -> [DueTick] {
-        try await pool.execute(SQL.cronDue, [.int32(Int32(limit))]).compactMap { row in
-            guard let tick = CivilMinute(try row.get(3, as: String.self)),
-                let now = CivilMinute(try row.get(4, as: String.self)),
-                let catchUp = CronSchedule.CatchUp(rawValue: try row.get(2, as: String.self))
-            else { return nil }
-            return DueTick(
-                name: try row.get(0), expression: try CronExpression(row.get(1)), catchUp: catchUp, tick: tick,
-                now: now, at: try row.get(5), late: .seconds(try row.get(6, as: Int64.self)))
+        try await pool.execute(SQL.cronDue, [.int32(Int32(limit))]).map { row in
+            let name: String = try row.get(0)
+            do {
+                let expression = try CronExpression(row.get(1))
+                _ = try JobType(validating: row.get(7))
+                guard let catchUp = CronSchedule.CatchUp(rawValue: try row.get(2)),
+                    let tick = CivilMinute(try row.get(3)), let now = CivilMinute(try row.get(4))
+                else { throw UnfitSchedule(name: name, reason: "its catch_up or its time cannot be read") }
+                return DueTick(
+                    name: name, expression: expression, catchUp: catchUp, tick: tick, now: now, at: try row.get(5),
+                    late: .seconds(try row.get(6, as: Int64.self)))
+            } catch let error as InvalidCronExpression {
+                throw UnfitSchedule(name: name, reason: error.description)
+            } catch let error as JobTypeError {
+                throw UnfitSchedule(name: name, reason: error.description)
+            }
         }
     }
 
@@ -145,7 +161,7 @@ extension FleetStore {
     /// - Returns: whether a job was made.
     package func make(_ tick: DueTick, term: Int64) async throws -> Bool {
         let (makesJob, next) = tick.decision
-        guard let next else { return false }
+        guard let next else { throw UnfitSchedule(name: tick.name, reason: "no tick ever follows") }
         let row = try await pool.execute(
             SQL.cronTick,
             [

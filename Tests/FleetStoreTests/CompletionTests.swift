@@ -66,6 +66,21 @@ struct CompletionTests {
         }
     }
 
+    @Test("Of very many errors the first and the last are kept")
+    func manyErrors() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            let worker = try await ledger.worker()
+            for number in 1...60 {
+                let owned = try await ledger.own("k", by: worker)
+                let failure = JobFailure(.transient, code: "t", message: "error \(number).")
+                _ = try await ledger.complete("k", owned, .retry(failure, delay: .zero, spendsAttempt: false))
+            }
+            let errors = try await ledger.record("k").errors
+            for number in [1, 12, 60] { #expect(errors.contains("error \(number).")) }
+            for number in [2, 11] { #expect(!errors.contains("error \(number).")) }
+        }
+    }
+
     @Test("A retry goes on the agenda for its time, and spends its attempt unless it was throttled")
     func retry() async throws {
         try await Ledger.with { ledger in

@@ -144,6 +144,10 @@ struct LostWorkerTests {
                 try await store.resolve(
                     Ledger.identity("a"), as: .succeeded(output: #"{"n":1}"#), reason: "the bank confirms") == nil)
             #expect(try await store.resolve(Ledger.identity("b"), as: .discarded, reason: "") == nil)
+            // A calling off that came too late must not end what an operator wants run again.
+            #expect(try await store.cancel(Ledger.identity("c"), reason: "") == .finished)
+            try await ledger.pool.script(
+                "insert into gaia.cancellation (subsystem, key, reason) values ('test', 'c', 'stop')")
             #expect(try await store.resolve(Ledger.identity("c"), as: .retry, reason: "it never left") == nil)
             #expect(try await store.resolve(Ledger.identity("a"), as: .retry, reason: "") == "succeeded")
             #expect(try await store.resolve(Ledger.identity("none"), as: .retry, reason: "") == "unknown")

@@ -43,6 +43,20 @@ struct RetentionTests {
         }
     }
 
+    @Test("A job that was called off too late takes that wish with it: the next of its key runs")
+    func calledOffTooLate() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            let worker = try await ledger.worker()
+            let term = try await ledger.store.beginTerm(name: "d")
+            let owned = try await ledger.own("k", by: worker)
+            #expect(try await ledger.store.cancel(Ledger.identity("k"), reason: "") == .requested)
+            _ = try await ledger.complete("k", owned, .succeed(output: "1"))
+            try await ledger.pool.script("update gaia.job set finished_at = now() - interval '8 days'")
+            #expect(try await ledger.store.retain(pages: Self.all, Retention(), term: term).removed == 1)
+            #expect(try await ledger.claim(Ledger.request("k"), by: worker).word == "claimed")
+        }
+    }
+
     @Test("Rows of workers, waiters and callings-off that are long over go too")
     func rest() async throws {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in

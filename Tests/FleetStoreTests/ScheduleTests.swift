@@ -106,6 +106,18 @@ struct ScheduleTests {
         }
     }
 
+    @Test("A schedule that somebody has written by hand and that is none is named, so that it can be set aside")
+    func unfit() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            try await ledger.store.put(try schedule("* * * * *"))
+            for damage in ["expression = '* * 31 feb *'", "type = 'nonsense'"] {
+                try await ledger.pool.script("update gaia.cron set next_at = now(), \(damage)")
+                let error = await #expect(throws: UnfitSchedule.self) { try await ledger.store.dueTicks(atMost: 10) }
+                #expect(error?.name == "n")
+            }
+        }
+    }
+
     @Test("A time zone that is none is refused; a schedule can rest, go on and be removed")
     func life() async throws {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in
@@ -178,6 +190,8 @@ struct SQLEnqueueTests {
             ("'test.do.v1', '{}', repeat('k', 201)", "22023"), ("'test.do.v1', '{}', E'a\\nb'", "22023"),
             ("'test.do.v1', '{}', 'k', max_attempts => 1001", "22023"),
             ("'test.do.v1', '{}', 'k', delay => interval '-1 s'", "22023"),
+            ("'test.do.v1', '{}', 'k', backoff => 'now and then'", "22023"),
+            ("'test.do.v1', '{}', 'k', backoff => 'fixed 1s 2s'", "22023"),
             ("'test.do.v1', '{\"other\": 1}', 'taken'", "23505"), ("'test.other.v1', '{}', 'taken'", "23505"),
         ])
     func refused(_ arguments: String, _ state: String) async throws {
@@ -185,6 +199,25 @@ struct SQLEnqueueTests {
             _ = try await enqueue(ledger, "'test.do.v1', '{}', 'taken'")
             let error = await #expect(throws: PostgresError.self) { try await enqueue(ledger, arguments) }
             #expect(error?.sqlState == state)
+        }
+    }
+
+    @Test("One that cannot be run as it was given ends by itself, says why, and holds up no other")
+    func flawed() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            let term = try await ledger.store.beginTerm(name: "d")
+            let worker = try await ledger.worker()
+            // Two days are more than a pause may be; SQL does not know that.
+            _ = try await enqueue(ledger, "'test.do.v1', '{}', 'flawed', backoff => 'fixed 2d'")
+            _ = try await enqueue(ledger, "'test.do.v1', '{}', 'sound', backoff => 'fixed 5s'")
+            try await ledger.store.seal(try await ledger.store.due(atMost: 10), term: term)
+            let due = try await ledger.store.due(atMost: 10)
+            #expect(Set(due.map(\.job.key)) == ["flawed", "sound"])
+            #expect(due.first { $0.job.key == "sound" }?.job.backoff == .fixed(.seconds(5)))
+            let result = try #require(
+                try await ledger.claim(Ledger.request("flawed", payload: "{}"), by: worker).result)
+            #expect(result.state == .discarded && result.error?.contains("fixed 2d") == true)
+            #expect(try await ledger.claim(Ledger.request("sound", payload: "{}"), by: worker).word == "claimed")
         }
     }
 

@@ -24,6 +24,13 @@ create table gaia.cancellation (
 ) with (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
 create index cancellation_recent on gaia.cancellation (requested_at);
 
+-- A job's errors with one more. Of many the first and the last are kept: some jobs fail without end, as one that is
+-- throttled every minute does, and each write copies them all.
+create function gaia.with_error(errors jsonb, error jsonb) returns jsonb
+language sql immutable as $$
+    select case when jsonb_array_length(errors) < 50 then errors || error else (errors - 1) || error end
+$$;
+
 -- A result that nobody's delivery stands for any more is owed like any delivery: a worker finds the job finished and
 -- publishes what is stored.
 alter table gaia.agenda drop constraint agenda_reason_check;
@@ -46,16 +53,15 @@ begin
     end if;
     insert into gaia.cancellation (subsystem, key, reason) values (the_subsystem, the_key, left(the_reason, 500))
     on conflict (subsystem, key) do nothing;
-    if found_state is null then
-        return 'noted';
-    elsif found_state = 'running' then
+    if found_state is null or found_state = 'running' then
+        -- Also when there is none yet: it may be claimed at this very moment, by a statement that does not see this one.
         perform pg_notify('gaia_control', '');
-        return 'requested';
+        return case when found_state is null then 'noted' else 'requested' end;
     end if;
     update gaia.job
     set state = 'cancelled', token = token + 1, not_before = null, finished_at = now(),
-        errors = errors || jsonb_build_object('kind', 'cancelled', 'code', 'cancelled', 'message', left(the_reason, 500),
-            'attempt', attempt, 'worker', '', 'at', now())
+        errors = gaia.with_error(errors, jsonb_build_object('kind', 'cancelled', 'code', 'cancelled', 'message',
+            left(the_reason, 500), 'attempt', attempt, 'worker', '', 'at', now()))
     where subsystem = the_subsystem and key = the_key;
     insert into gaia.agenda (subsystem, key, due_at, reason) values (the_subsystem, the_key, now(), 'answer')
     on conflict (subsystem, key) do update set due_at = now(), reason = 'answer', worker = null, epoch = null;
@@ -126,10 +132,14 @@ begin
         attempts_max = case decision when 'retry' then greatest(attempts_max, attempt + 1) else attempts_max end,
         output = case decision when 'succeeded' then coalesce(the_output, 'null') end,
         finished_at = case decision when 'retry' then null else now() end,
-        errors = errors || jsonb_build_object('kind', 'resolved', 'code', 'resolved', 'message',
+        errors = gaia.with_error(errors, jsonb_build_object('kind', 'resolved', 'code', 'resolved', 'message',
             left('an operator decided: ' || decision || case when the_reason = '' then '' else ', ' || the_reason end, 500),
-            'attempt', attempt, 'worker', '', 'at', now())
+            'attempt', attempt, 'worker', '', 'at', now()))
     where subsystem = the_subsystem and key = the_key;
+    if decision = 'retry' then
+        -- A wish of old to have it called off would end it.
+        delete from gaia.cancellation where subsystem = the_subsystem and key = the_key;
+    end if;
     insert into gaia.agenda (subsystem, key, due_at, reason) values (the_subsystem, the_key, now(), 'answer')
     on conflict (subsystem, key) do update set due_at = now(), reason = 'answer', worker = null, epoch = null;
     perform pg_notify('gaia_agenda', '');

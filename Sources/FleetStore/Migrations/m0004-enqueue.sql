@@ -38,6 +38,10 @@ begin
         raise exception 'max_attempts must be 0 (the type''s own) to 1000, a delay not negative, a deadline positive'
             using errcode = 'invalid_parameter_value';
     end if;
+    if backoff !~ '^(fixed( [0-9]{1,9}(ms|s|m|h|d))|(exponential|linear)( [0-9]{1,9}(ms|s|m|h|d)){2}|schedule( [0-9]{1,9}(ms|s|m|h|d)){1,50})$' then
+        raise exception '''%'' is no backoff', backoff using errcode = 'invalid_parameter_value',
+            hint = 'write it as in exponential 1s 10m, linear 30s 10m, fixed 5s, or schedule 1s 30s 5m';
+    end if;
     insert into gaia.job (
         subsystem, key, type, state, attempts_max, payload, payload_hash, reply_to, correlation_id, subject, producer,
         not_before, deadline_at, backoff, urgent)

@@ -45,8 +45,8 @@ set state = gaia.claimed_state(j, excluded.state, $1, $2),
     errors = case
         when gaia.claimed_state(j, excluded.state, $1, $2) <> 'running' or
             j.state = 'running' and not (j.worker = $1 and j.epoch = $2)
-        then j.errors || gaia.error_of(
-            j.subsystem, j.key, gaia.claimed_state(j, excluded.state, $1, $2), j.attempt, j.worker)
+        then gaia.with_error(j.errors, gaia.error_of(
+            j.subsystem, j.key, gaia.claimed_state(j, excluded.state, $1, $2), j.attempt, j.worker))
         else j.errors end
 where j.type = excluded.type
   and j.payload_hash = excluded.payload_hash

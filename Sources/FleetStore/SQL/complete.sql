@@ -10,7 +10,7 @@ with outcome as (
     set state = o.state,
         output = o.output,
         errors = case when o.error is null then j.errors
-            else j.errors || (o.error::jsonb || jsonb_build_object('at', now())) end,
+            else gaia.with_error(j.errors, o.error::jsonb || jsonb_build_object('at', now())) end,
         attempt = j.attempt - case when o.spends then 0 else 1 end,
         not_before = case when o.state in ('retrying', 'scheduled') then now() + o.delay_ms * interval '1 millisecond' end,
         finished_at = case when o.state in ('succeeded', 'discarded', 'cancelled', 'indeterminate') then now() end

@@ -9,7 +9,11 @@ with gone as (
         or j.state = 'discarded' and j.finished_at < now() - $4::int4 * interval '1 hour')
       and exists (select from gaia.leader where term = $5)
       and not exists (select from gaia.agenda a where a.subsystem = j.subsystem and a.key = j.key)
-    returning 1
+    returning j.subsystem, j.key
+), called_off as (
+    -- A wish to call the job off goes with it: the next job of this key is another.
+    delete from gaia.cancellation c using gone
+    where c.subsystem = gone.subsystem and c.key = gone.key
 )
 select (select count(*) from gone) as removed,
     pg_relation_size('gaia.job') / current_setting('block_size')::int8 as pages

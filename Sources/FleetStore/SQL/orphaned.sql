@@ -1,0 +1,11 @@
+-- Parked deliveries are due when the claim that they wait for has ended with its epoch. They are looked for by themselves,
+-- and in each round: a statement that was under way while the epoch ended may have parked one since, unseen.
+-- $1 term
+update gaia.agenda a
+set due_at = now()
+where a.worker is not null and a.reason = 'recheck' and a.due_at > now()
+  and exists (select from gaia.leader where term = $1)
+  and not exists (
+    select from gaia.worker w
+    where w.id = a.worker and w.epoch = a.epoch and w.state <> 'gone' and w.lease_until > now())
+returning 1
