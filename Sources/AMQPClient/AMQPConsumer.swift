@@ -83,6 +83,17 @@ public final class AMQPConsumer: Sendable {
         if !tags.isEmpty { inbox.reject(tags, requeue: requeue) }
     }
 
+    /// Changes how many unacknowledged deliveries of a queue the broker may have out; 0 ends consuming from it until this
+    /// is called again. It holds over reconnections, and before ``run()``. What was delivered stays and can be settled;
+    /// what is rejected after this call is not delivered here again while the limit is 0.
+    ///
+    /// The broker knows no change of a subscription, so the old one is ended and a new one begun, in this order, on the
+    /// same channel: do not call it for every job.
+    public func limit(queue: String, prefetch: UInt16) {
+        precondition(subscriptions.contains { $0.queue == queue }, "there is no subscription to \(queue)")
+        inbox.limit(queue: queue, prefetch: prefetch)
+    }
+
     /// Takes nothing new. What was delivered stays and can be acknowledged; ``deliveries`` ends once its buffer is empty.
     /// Returns when the broker has said that no more will come, or the link is gone.
     public func stopConsuming() async {

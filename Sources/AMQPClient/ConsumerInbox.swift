@@ -5,6 +5,8 @@ final class ConsumerInbox: Sendable {
     struct Commands {
         var acknowledged: [AMQPDeliveryTag] = []
         var rejected: [(tag: AMQPDeliveryTag, requeue: Bool)] = []
+        /// By queue, where it is another than the subscription's.
+        var prefetches: [String: UInt16] = [:]
         var mustStop = false
         var isClosing = false
     }
@@ -35,6 +37,8 @@ final class ConsumerInbox: Sendable {
         post { commands in commands.rejected += tags.map { (tag: $0, requeue: requeue) } }
     }
 
+    func limit(queue: String, prefetch: UInt16) { post { $0.prefetches[queue] = prefetch } }
+
     func close() { post { $0.isClosing = true } }
 
     /// Returns once the IO thread has said ``stopped()``.
@@ -58,7 +62,7 @@ final class ConsumerInbox: Sendable {
         for waiter in waiters { waiter.resume() }
     }
 
-    /// For the IO thread. What says "stop" and "close" stays said.
+    /// For the IO thread. What says "stop" and "close", and how much is wanted of a queue, stays said.
     func take() -> Commands {
         state.withLock { state in
             state.isSignalled = false

@@ -18,6 +18,9 @@ final class ConsumerRole: LinkRole {
         }
         let subscription: AMQPSubscription
         var standing = Standing.idle
+        /// What the present or latest subscription was made with.
+        var prefetch: UInt16 = 0
+        var subscribed = 0
         var consumerTag = ""
         var tracker = AckTracker()
         var schedule: BackoffSchedule
@@ -33,6 +36,7 @@ final class ConsumerRole: LinkRole {
     /// Channel number less one.
     private var lanes: [Lane] = []
     private let subscriptions: [AMQPSubscription]
+    private var prefetches: [String: UInt16] = [:]
     private var generation: UInt32 = 0
     private var arrived: [AMQPDelivery] = []
     private var commands: [AckCommand] = []
@@ -63,20 +67,35 @@ final class ConsumerRole: LinkRole {
     func open(_ link: Link, generation: UInt32) throws(AMQPError) {
         try link.provide(topology, &topologyDuty, channel: setupChannel)
         self.generation = generation
+        // Settlements among it can only be of links that are gone.
+        prefetches = inbox.take().prefetches
         inbox.generation.store(generation, ordering: .releasing)
         lanes = subscriptions.map { Lane(subscription: $0, schedule: BackoffSchedule(configuration.backoff)) }
         guard !isStopping else { return }
         for channel in 1..<setupChannel { try subscribe(link, channel: channel) }
     }
 
+    private func wantedPrefetch(_ lane: Int) -> UInt16 {
+        let subscription = lanes[lane].subscription
+        return prefetches[subscription.queue] ?? subscription.prefetch
+    }
+
     private func subscribe(_ link: Link, channel: UInt16) throws(AMQPError) {
         let lane = Int(channel) - 1
-        let subscription = lanes[lane].subscription
+        var subscription = lanes[lane].subscription
+        let prefetch = wantedPrefetch(lane)
+        guard prefetch > 0 else {
+            lanes[lane].standing = .idle
+            return
+        }
+        // A tag of its own each time: the broker may hold deliveries of the one before.
+        if lanes[lane].subscribed > 0, let tag = subscription.consumerTag {
+            subscription.consumerTag = "\(tag)~\(lanes[lane].subscribed)"
+        }
         do throws(AMQPError) {
-            if !link.isOpen(channel) {
-                try link.openChannel(channel)
-                try link.call(.limitPrefetch(subscription.prefetch), channel: channel)
-            }
+            if !link.isOpen(channel) { try link.openChannel(channel) }
+            // It holds for subscriptions that are made after it.
+            if prefetch != lanes[lane].prefetch { try link.call(.limitPrefetch(prefetch), channel: channel) }
             lanes[lane].consumerTag = try link.call(
                 try encoded { () throws(EncodingFailure) in try .consume(subscription) }, channel: channel
             ) { answer in
@@ -87,6 +106,8 @@ final class ConsumerRole: LinkRole {
             throw error.duringSetup
         }
         lanes[lane].standing = .consuming
+        lanes[lane].prefetch = prefetch
+        lanes[lane].subscribed += 1
         lanes[lane].schedule.reset()
     }
 
@@ -149,9 +170,12 @@ final class ConsumerRole: LinkRole {
     func work(_ link: Link, _ now: Instant) throws(AMQPError) -> Instant {
         let taken = inbox.take()
         isClosing = taken.isClosing
+        prefetches = taken.prefetches
+        // Before rejections, or the broker would deliver here again what is given back.
+        if taken.mustStop, !isStopping { try stop(link, now) }
+        if !isStopping { try adjust(link, now) }
         settle(taken)
         sendSettlements(link, now)
-        if taken.mustStop, !isStopping { try stop(link, now) }
         var deadline = holdUntil
         for lane in lanes.indices {
             switch lanes[lane].standing {
@@ -208,15 +232,32 @@ final class ConsumerRole: LinkRole {
     private func stop(_ link: Link, _ now: Instant) throws(AMQPError) {
         isStopping = true
         for lane in lanes.indices {
-            guard case .consuming = lanes[lane].standing else {
-                lanes[lane].standing = .idle
-                continue
+            switch lanes[lane].standing {
+            case .consuming: try end(link, now, lane: lane)
+            case .stopping: break
+            case .idle, .cancelled: lanes[lane].standing = .idle
             }
-            try encoded { () throws(EncodingFailure) in
-                try MethodEncoder.cancel(
-                    consumerTag: lanes[lane].consumerTag, channel: UInt16(lane + 1), into: link.outbound)
+        }
+    }
+
+    private func end(_ link: Link, _ now: Instant, lane: Int) throws(AMQPError) {
+        try encoded { () throws(EncodingFailure) in
+            try MethodEncoder.cancel(
+                consumerTag: lanes[lane].consumerTag, channel: UInt16(lane + 1), into: link.outbound)
+        }
+        lanes[lane].standing = .stopping(now.adding(configuration.stallTimeout))
+    }
+
+    /// Ends subscriptions whose prefetch is to be another, and begins anew those that have ended for that reason.
+    private func adjust(_ link: Link, _ now: Instant) throws(AMQPError) {
+        for lane in lanes.indices {
+            let wanted = wantedPrefetch(lane)
+            switch lanes[lane].standing {
+            case .consuming where wanted != lanes[lane].prefetch: try end(link, now, lane: lane)
+            case .idle where wanted > 0: try subscribe(link, channel: UInt16(lane + 1))
+            case .cancelled where wanted == 0: lanes[lane].standing = .idle
+            default: break
             }
-            lanes[lane].standing = .stopping(now.adding(configuration.stallTimeout))
         }
     }
 
@@ -230,6 +271,7 @@ final class ConsumerRole: LinkRole {
         // Tags can only be of links that are gone.
         let taken = inbox.take()
         isClosing = taken.isClosing
+        prefetches = taken.prefetches
         if taken.mustStop {
             isStopping = true
             lanes = []

@@ -26,6 +26,8 @@ public struct FleetConfiguration: Sendable {
     /// How many jobs of one subsystem run at once.
     public var workerSlotsDefault: Int
     public var workerSlots: [String: Int]
+    /// Whether a subsystem may use slots that others of the same worker do not need.
+    public var workerLendsSlots: Bool
     public var workerLease: Duration
     public var workerDrain: Duration
     public var dispatcherPoll: Duration
@@ -60,6 +62,7 @@ public struct FleetConfiguration: Sendable {
         workerSubsystems = try values.names("worker.subsystems")
         workerSlotsDefault = try values.number("worker.slots.default")
         workerSlots = try values.numbers(under: "worker.slots.")
+        workerLendsSlots = try values.choice("worker.lend_slots") == "true"
         workerLease = .milliseconds(try values.number("worker.lease_ms"))
         workerDrain = .milliseconds(try values.number("worker.drain_ms"))
         dispatcherPoll = .milliseconds(try values.number("dispatcher.poll_ms"))

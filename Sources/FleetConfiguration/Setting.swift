@@ -36,6 +36,9 @@ public struct Setting: Sendable {
             "worker.slots.default", .number(1...10_000), "200",
             "how many jobs of one subsystem run at once; worker.slots.NAME for one of them"),
         Setting(
+            "worker.lend_slots", .choice(["true", "false"]), "true",
+            "whether a subsystem whose jobs wait may use slots that others of the same worker do not need"),
+        Setting(
             "worker.lease_ms", .number(1_000...3_600_000), "30000",
             "how long a worker that cannot renew its lease still owns its jobs"),
         Setting(

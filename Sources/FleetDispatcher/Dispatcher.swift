@@ -103,6 +103,7 @@ public final class Dispatcher: Service {
             duties: [
                 StageDuty(store: store, publisher: publisher, poll: configuration.poll, bell: agenda, logger: logger),
                 CronDuty(store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, logger: logger),
+                ReleaseDuty(store: store, poll: configuration.poll, agenda: agenda, logger: logger),
                 RetainDuty(store: store, retention: configuration.retention, logger: logger),
                 RescueDuty(
                     store: store, poll: configuration.poll, grace: configuration.grace, agenda: agenda, logger: logger),

@@ -66,6 +66,7 @@ extension WorkerConfiguration {
             amqp: try settings.amqp(name), database: try settings.database(name), name: name, host: process.hostName)
         slotsDefault = settings.workerSlotsDefault
         slots = settings.workerSlots
+        lendsSlots = settings.workerLendsSlots
         lease = settings.workerLease
         drain = settings.workerDrain
         startWait = settings.startWait

@@ -94,7 +94,8 @@ extension FleetStore {
     /// - Throws: `PostgresError`; with `.outcomeUnknown` the same call may simply be made again.
     public func claim(_ requests: [ClaimRequest], by owner: WorkerEpoch) async throws -> [ClaimAnswer] {
         if requests.isEmpty { return [] }
-        let rows = try await pool.execute(SQL.claim, Self.claimArguments(requests, owner))
+        let rows = try await pool.execute(
+            SQL.claim, [.int64(owner.worker), .int32(owner.epoch)] + Self.columns(requests))
         var answers = [ClaimAnswer?](repeating: nil, count: requests.count)
         let positions = Self.positions(of: requests)
         for row in rows {
@@ -176,9 +177,9 @@ extension FleetStore {
         return positions
     }
 
-    private static func claimArguments(_ requests: [ClaimRequest], _ owner: WorkerEpoch) -> [PostgresValue] {
+    /// An array for each column of a job, as claim.sql and hold.sql take them.
+    static func columns(_ requests: [ClaimRequest]) -> [PostgresValue] {
         [
-            .int64(owner.worker), .int32(owner.epoch),
             .textArray(requests.map { $0.job.type.subsystem }), .textArray(requests.map { $0.job.key }),
             .textArray(requests.map { $0.job.type.name }), .textArray(requests.map { $0.payload }),
             .textArray(requests.map { $0.job.replyTo }), .textArray(requests.map { $0.job.correlationID }),

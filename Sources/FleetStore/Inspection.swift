@@ -46,6 +46,8 @@ public struct WorkerRecord: Sendable {
     public let epoch: Int32
     /// What is left of its lease; negative when it has run out.
     public let leaseMilliseconds: Int64
+    /// By subsystem, sorted by name.
+    public let load: [WorkerLoad.Subsystem]
 }
 
 /// Who leads the dispatchers, and what the agenda holds.
@@ -105,13 +107,23 @@ extension FleetStore {
     }
 
     public func workers() async throws -> [WorkerRecord] {
-        try await pool.execute(SQL.statusWorkers).map { row in
+        func load(_ row: PostgresRow) throws -> [WorkerLoad.Subsystem] {
+            let names: [String] = try row.get("load_names")
+            let (busy, slots, waiting): ([Int32], [Int32], [Int32]) = (
+                try row.get("load_busy"), try row.get("load_slots"), try row.get("load_waiting")
+            )
+            return names.indices.map {
+                WorkerLoad.Subsystem(
+                    name: names[$0], busy: Int(busy[$0]), slots: Int(slots[$0]), waiting: Int(waiting[$0]))
+            }
+        }
+        return try await pool.execute(SQL.statusWorkers).map { row in
             WorkerRecord(
                 id: try row.get("id"), name: try row.get("name"), host: try row.get("host"),
                 processID: try row.get("process_id"), version: try row.get("version"), state: try row.get("state"),
                 subsystems: try row.get("subsystems"), slots: Int(try row.get("slots", as: Int32.self)),
                 busy: Int(try row.get("busy", as: Int32.self)), epoch: try row.get("epoch"),
-                leaseMilliseconds: try row.get("lease_ms"))
+                leaseMilliseconds: try row.get("lease_ms"), load: try load(row))
         }
     }
 

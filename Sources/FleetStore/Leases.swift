@@ -18,6 +18,33 @@ public struct WorkerCard: Sendable {
     }
 }
 
+/// What a worker does at the moment.
+public struct WorkerLoad: Sendable {
+    public struct Subsystem: Sendable {
+        public let name: String
+        /// Jobs that have a slot, the slots that the subsystem has now, and jobs that were delivered and wait for one.
+        public let busy, slots, waiting: Int
+
+        public init(name: String, busy: Int, slots: Int, waiting: Int) {
+            (self.name, self.busy, self.slots, self.waiting) = (name, busy, slots, waiting)
+        }
+    }
+
+    /// Jobs that it owns.
+    public let busy: Int
+    public let subsystems: [Subsystem]
+
+    public init(busy: Int, subsystems: [Subsystem] = []) { (self.busy, self.subsystems) = (busy, subsystems) }
+
+    /// `{"api": {"busy": 3, "slots": 20, "waiting": 0}}`; a subsystem's name needs no quoting.
+    var document: String {
+        let members = subsystems.sorted { $0.name < $1.name }.map {
+            #""\#($0.name)":{"busy":\#($0.busy),"slots":\#($0.slots),"waiting":\#($0.waiting)}"#
+        }
+        return "{" + members.joined(separator: ",") + "}"
+    }
+}
+
 /// A worker that should be alive and seems not to be.
 public struct MissingWorker: Sendable, Hashable {
     public let owner: WorkerEpoch
@@ -42,12 +69,12 @@ extension FleetStore {
     }
 
     /// - Returns: false when the epoch has ended; whatever was claimed under it is no longer owned.
-    public func renew(_ owner: WorkerEpoch, lease: Duration, busy: Int, draining: Bool) async throws -> Bool {
+    public func renew(_ owner: WorkerEpoch, lease: Duration, load: WorkerLoad, draining: Bool) async throws -> Bool {
         let rows = try await pool.execute(
             SQL.renewWorker,
             [
-                .int64(owner.worker), .int32(owner.epoch), .int64(lease.milliseconds), .int32(Int32(busy)),
-                .text(draining ? "draining" : "live"),
+                .int64(owner.worker), .int32(owner.epoch), .int64(lease.milliseconds), .int32(Int32(load.busy)),
+                .text(draining ? "draining" : "live"), .text(load.document),
             ])
         return !rows.isEmpty
     }

@@ -20,6 +20,8 @@ public struct Migration: Sendable, Equatable {
             version: 3, name: "control", sql: String(decoding: PackageResources.m0003_control_sql, as: UTF8.self)),
         Migration(
             version: 4, name: "enqueue", sql: String(decoding: PackageResources.m0004_enqueue_sql, as: UTF8.self)),
+        Migration(
+            version: 5, name: "operators", sql: String(decoding: PackageResources.m0005_operators_sql, as: UTF8.self)),
     ]
 }
 

@@ -16,7 +16,7 @@ final class Intake: Sendable {
         state = Mutex(State(waiting: Waiting(slots: slots)))
     }
 
-    /// - Returns: those that are not taken, since this was stopped.
+    /// - Returns: those that are not taken, since this was stopped or their subsystem rests.
     func arrive(_ arrivals: [Arrival]) -> [Arrival] { update { $0.arrive(arrivals) } }
 
     /// Slots are free again.
@@ -26,6 +26,17 @@ final class Intake: Sendable {
     ///
     /// - Returns: what waited, to be given back to the broker.
     func stop() -> [Arrival] { update { $0.stop() } }
+
+    /// A subsystem rests, or rests no more.
+    ///
+    /// - Returns: what waited of it, to be given back to the broker.
+    func rest(_ subsystem: String, _ isResting: Bool) -> [Arrival] { update { $0.rest(subsystem, isResting) } }
+
+    /// Gives a subsystem more slots, or fewer: then none is free until so many have been released.
+    func resize(_ subsystem: String, by difference: Int) { update { $0.release(subsystem, difference) } }
+
+    /// What each subsystem has to do; `slots` is what each has.
+    func loads(_ slots: [String: Int]) -> [String: SlotShares.Load] { state.withLock { $0.waiting.loads(slots) } }
 
     var isStopped: Bool { state.withLock { $0.waiting.isStopped } }
 
@@ -78,6 +89,7 @@ package struct Waiting: Sendable {
 
     private struct Lane {
         var free: Int
+        var isResting = false
         var urgent: [Arrival] = []
         var normal: [Arrival] = []
 
@@ -102,21 +114,49 @@ package struct Waiting: Sendable {
         order = slots.keys.sorted()
     }
 
-    /// - Returns: those that are not taken, since this was stopped.
+    /// - Returns: those that are not taken, since this was stopped or their subsystem rests.
     package mutating func arrive(_ arrivals: [Arrival]) -> [Arrival] {
         if isStopped { return arrivals }
+        var refused: [Arrival] = []
         for arrival in arrivals {
-            precondition(lanes[arrival.job.type.subsystem] != nil, "an arrival has a handler, and so its lane")
+            guard let lane = lanes[arrival.job.type.subsystem] else {
+                preconditionFailure("an arrival has a handler, and so its lane")
+            }
+            if lane.isResting {
+                refused.append(arrival)
+                continue
+            }
             if arrival.job.isUrgent {
                 lanes[arrival.job.type.subsystem]?.urgent.append(arrival)
             } else {
                 lanes[arrival.job.type.subsystem]?.normal.append(arrival)
             }
         }
-        return []
+        return refused
+    }
+
+    /// - Returns: what waited.
+    package mutating func rest(_ subsystem: String, _ isResting: Bool) -> [Arrival] {
+        guard var lane = lanes[subsystem], !isStopped else { return [] }
+        lane.isResting = isResting
+        let waiting = isResting ? lane.all : []
+        if isResting { (lane.urgent, lane.normal) = ([], []) }
+        lanes[subsystem] = lane
+        return waiting
     }
 
     package mutating func release(_ subsystem: String, _ count: Int) { lanes[subsystem]?.free += count }
+
+    package func loads(_ slots: [String: Int]) -> [String: SlotShares.Load] {
+        Dictionary(
+            uniqueKeysWithValues: lanes.map { name, lane in
+                (
+                    name,
+                    SlotShares.Load(
+                        busy: (slots[name] ?? 0) - lane.free, waiting: lane.urgent.count + lane.normal.count)
+                )
+            })
+    }
 
     /// - Returns: what waited.
     package mutating func stop() -> [Arrival] {

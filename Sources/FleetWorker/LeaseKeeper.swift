@@ -50,14 +50,14 @@ actor LeaseKeeper {
     var present: WorkerEpoch? { isEnded ? nil : current }
 
     /// Holds lease and lock until the task is cancelled.
-    func hold(busy: @escaping @Sendable () -> Int, onFenced: @escaping @Sendable () -> Void) async {
+    func hold(load: @escaping @Sendable () -> WorkerLoad, onFenced: @escaping @Sendable () -> Void) async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepLock() }
             group.addTask {
                 while !Task.isCancelled {
                     // Woken by cancellation too, which ends the loop.
                     try? await Task.sleep(for: self.lease / 3)
-                    if !Task.isCancelled { await self.renew(busy: busy, onFenced: onFenced) }
+                    if !Task.isCancelled { await self.renew(load: load, onFenced: onFenced) }
                 }
             }
         }
@@ -66,8 +66,8 @@ actor LeaseKeeper {
     func drain() { isDraining = true }
 
     /// A claim was refused because its epoch is over: do not wait for the next renewal to find out.
-    func refused(_ owner: WorkerEpoch, busy: @Sendable () -> Int, onFenced: @Sendable () -> Void) async {
-        if current == owner { await renew(busy: busy, onFenced: onFenced) }
+    func refused(_ owner: WorkerEpoch, load: @Sendable () -> WorkerLoad, onFenced: @Sendable () -> Void) async {
+        if current == owner { await renew(load: load, onFenced: onFenced) }
     }
 
     /// Gives the lease back and lets the lock go.
@@ -86,7 +86,7 @@ actor LeaseKeeper {
 
     // MARK: The lease
 
-    private func renew(busy: @Sendable () -> Int, onFenced: @Sendable () -> Void) async {
+    private func renew(load: @Sendable () -> WorkerLoad, onFenced: @Sendable () -> Void) async {
         // Actors are reentrant: one renewal at a time.
         if isRenewing || isEnded { return }
         isRenewing = true
@@ -94,7 +94,7 @@ actor LeaseKeeper {
         do {
             if let owner = current {
                 let began = ContinuousClock.now
-                if try await store.renew(owner, lease: lease, busy: busy(), draining: isDraining) {
+                if try await store.renew(owner, lease: lease, load: load(), draining: isDraining) {
                     renewedAt = began
                     return
                 }

@@ -27,6 +27,8 @@ public final class Worker: Service {
     private let consumer: AMQPConsumer
     private let intake: Intake
     private let running = RunningJobs()
+    private let pauses = Mutex(Pauses())
+    private let shares: Mutex<SlotShares>
     private let settler: Settler
     private let lease: LeaseKeeper
     private let orders: PostgresListener
@@ -67,14 +69,16 @@ public final class Worker: Service {
             subscriptions: subsystems.flatMap { subsystem in
                 [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)].map {
                     AMQPSubscription(
-                        queue: $0, prefetch: configuration.prefetch(of: subsystem), consumerTag: configuration.name)
+                        queue: $0, prefetch: configuration.prefetch(slots: configuration.slots(of: subsystem)),
+                        consumerTag: configuration.name)
                 }
             },
             topology: topology, logger: logger)
         pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
         store = FleetStore(pool: pool)
-        intake = Intake(
-            slots: Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) }))
+        let slots = Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) })
+        intake = Intake(slots: slots)
+        shares = Mutex(SlotShares(declared: slots))
         settler = Settler(
             running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
             fault: configuration.fault, logger: logger, counters: counters)
@@ -99,6 +103,8 @@ public final class Worker: Service {
                 try await FleetBroker.awaitReady(
                     configuration.amqp, FleetBroker.topology(subsystems: subsystems), limit: configuration.startWait,
                     logger: logger)
+                // Before anything is taken: what rested when the worker was stopped rests still.
+                try await lookForPauses()
                 owner = try await lease.begin(card)
             } catch {
                 await pool.close()
@@ -123,10 +129,10 @@ public final class Worker: Service {
             }
             add { try await self.publisher.run() }
             add { try await self.consumer.run() }
-            add { await self.lease.hold(busy: { self.running.count }, onFenced: { self.fence() }) }
+            add { await self.lease.hold(load: { self.load }, onFenced: { self.fence() }) }
             add {
                 await self.locks.run(worker: worker) {
-                    await self.lease.refused($0, busy: { self.running.count }, onFenced: { self.fence() })
+                    await self.lease.refused($0, load: { self.load }, onFenced: { self.fence() })
                 }
             }
             add { await self.receive() }
@@ -136,6 +142,7 @@ public final class Worker: Service {
             add { await self.sweep() }
             add { try await self.orders.run() }
             add { await self.followOrders() }
+            add { await self.shareSlots() }
             add { await self.reportProgress() }
             group.addTask {
                 // Ends by a graceful shutdown, or by cancellation when a link has failed for good.
@@ -261,9 +268,37 @@ public final class Worker: Service {
                 case .duplicate: repeats.append(arrival)
                 }
             }
+            let resting = pauses.withLock { pauses in fresh.filter { pauses.rests(type: $0.job.type) } }
+            if !resting.isEmpty {
+                let names = Set(resting.map(\.job.identity))
+                fresh.removeAll { names.contains($0.job.identity) }
+                await hold(resting)
+            }
             await ask(fresh) { try await self.store.claim($0, by: $1) }
             await ask(repeats) { try await self.store.classify($0, by: $1) }
             await pace.rest(after: batch.count, begunAt: begin, isFull: batch.count == BatchLimit.claim)
+        }
+    }
+
+    /// Jobs of a type that rests are written down, for the dispatcher to publish again; what the ledger knows better of
+    /// any of them is heard all the same.
+    private func hold(_ batch: [Arrival]) async {
+        do {
+            let held = try await Patience()(
+                isHopeless: { DatabaseFault.isData($0) || self.settler.isHurried },
+                { try await self.store.hold(batch.map(\.claim)) })
+            let (kept, others) = (
+                batch.filter { held.contains($0.job.identity) }, batch.filter { !held.contains($0.job.identity) }
+            )
+            counters.add(\.parked, kept.count)
+            for arrival in kept { intake.release(arrival.job.type.subsystem) }
+            consumer.acknowledge(kept.map(\.tag))
+            await ask(others) { try await self.store.classify($0, by: $1) }
+        } catch  where DatabaseFault.isData(error) {
+            // Claiming finds out which of them it is, and sets it aside.
+            await ask(batch) { try await self.store.claim($0, by: $1) }
+        } catch {
+            abandon(batch)
         }
     }
 
@@ -338,7 +373,7 @@ public final class Worker: Service {
         settler.announce(ended)
         await answer(ended)
         if isFenced {
-            await lease.refused(owner, busy: { self.running.count }, onFenced: { self.fence() })
+            await lease.refused(owner, load: { self.load }, onFenced: { self.fence() })
         }
         handBack(intake.arrive(again))
         for (arrival, ownership) in suspects { await runAlone(arrival, ownership, owner) }
@@ -518,9 +553,66 @@ public final class Worker: Service {
         }
     }
 
+    /// What rests is not consumed, and what waited of it goes back to the broker, for others to hold or for later.
+    private func lookForPauses() async throws {
+        let pauses = Pauses(try await store.pauses().map(\.scope))
+        let before = self.pauses.withLock { current in
+            defer { current = pauses }
+            return current
+        }
+        for subsystem in subsystems where pauses.rests(subsystem: subsystem) != before.rests(subsystem: subsystem) {
+            let isResting = pauses.rests(subsystem: subsystem)
+            logger.notice("\(subsystem) \(isResting ? "rests" : "goes on")")
+            subscribe(subsystem)
+            handBack(intake.rest(subsystem, isResting))
+        }
+    }
+
+    /// Has as much delivered of a subsystem as its slots and the pauses allow at the moment.
+    private func subscribe(_ subsystem: String) {
+        let isResting = pauses.withLock { $0.rests(subsystem: subsystem) }
+        let slots = shares.withLock { $0.slots[subsystem] ?? 0 }
+        for queue in [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)] {
+            consumer.limit(queue: queue, prefetch: isResting ? 0 : configuration.prefetch(slots: slots))
+        }
+    }
+
+    /// How often slots are shared out anew.
+    static let sharingInterval: Duration = .seconds(1)
+
+    private func shareSlots() async {
+        guard configuration.lendsSlots, subsystems.count > 1 else { return }
+        while !Task.isCancelled {
+            // Woken by cancellation too, which ends the loop.
+            try? await Task.sleep(for: Self.sharingInterval)
+            let changes = shares.withLock { shares -> [String: Int] in
+                let before = shares.slots
+                let changed = shares.tick(intake.loads(before))
+                return Dictionary(
+                    uniqueKeysWithValues: changed.map { ($0, (shares.slots[$0] ?? 0) - (before[$0] ?? 0)) })
+            }
+            for (subsystem, difference) in changes {
+                intake.resize(subsystem, by: difference)
+                subscribe(subsystem)
+                logger.info("\(subsystem) \(difference > 0 ? "gets" : "gives") \(abs(difference)) slots")
+            }
+        }
+    }
+
+    /// What this worker reports with its lease.
+    private var load: WorkerLoad {
+        let slots = shares.withLock { $0.slots }
+        return WorkerLoad(
+            busy: running.count,
+            subsystems: intake.loads(slots).map { name, load in
+                WorkerLoad.Subsystem(name: name, busy: load.busy, slots: slots[name] ?? 0, waiting: load.waiting)
+            })
+    }
+
     private func lookForOrders() async {
-        guard running.count > 0, !Task.isCancelled, let owner = await lease.present else { return }
         do {
+            try await lookForPauses()
+            guard running.count > 0, !Task.isCancelled, let owner = await lease.present else { return }
             for (identity, reason) in try await store.calledOff(owner) {
                 running.callOff(identity, reason: reason)
             }

@@ -15,6 +15,9 @@ public struct WorkerConfiguration: Sendable {
     /// Jobs of one subsystem that run at once, where `slots` does not say otherwise.
     public var slotsDefault: Int = 200
     public var slots: [String: Int] = [:]
+    /// Whether a subsystem whose jobs wait may use slots that others of this worker do not need. Not where a slot stands
+    /// for something that cannot be had twice, such as a browser.
+    public var lendsSlots = true
     /// How long this worker owns its jobs without renewing.
     public var lease: Duration = FleetStore.leaseDefault
     /// How long running jobs may go on once the worker is told to stop.
@@ -40,9 +43,8 @@ public struct WorkerConfiguration: Sendable {
 
     /// How many deliveries the broker may have out with us: those that run, and half as many again on their way in or out.
     /// RabbitMQ caps what a quorum queue's consumer may have at about 2,000.
-    func prefetch(of subsystem: String) -> UInt16 {
-        let slots = slots(of: subsystem)
-        return UInt16(min(slots + max(slots / 2, 50), 2_000))
+    func prefetch(slots: Int) -> UInt16 {
+        UInt16(min(slots + max(slots / 2, 50), 2_000))
     }
 }
 

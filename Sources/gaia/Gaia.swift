@@ -26,9 +26,9 @@ struct Gaia: AsyncParsableCommand {
         version: FleetModel.version,
         subcommands: [
             DemoCommand.self, UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
-            EnqueueCommand.self, JobCommand.self, CronCommand.self, LockCommand.self, StatusCommand.self,
-            TypesCommand.self,
-            MigrateCommand.self,
-            TopologyCommand.self, SettingsCommand.self, BenchCommand.self,
+            EnqueueCommand.self, JobCommand.self, DeadCommand.self, PauseCommand.self, ResumeCommand.self,
+            CronCommand.self, LockCommand.self, StatusCommand.self, TypesCommand.self, MigrateCommand.self,
+            TopologyCommand.self, SettingsCommand.self,
+            BenchCommand.self,
         ])
 }

@@ -10,7 +10,7 @@ import Foundation
 struct JobCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "job", abstract: "Look at single jobs, call them off, decide over them.",
-        subcommands: [Show.self, Cancel.self, Resolve.self])
+        subcommands: [Show.self, Explain.self, Cancel.self, Resolve.self])
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -49,7 +49,7 @@ struct JobCommand: AsyncParsableCommand {
 
 extension JobCommand {
     /// Jobs with this key; what status and logs print, subsystem/key, is taken as well.
-    fileprivate static func find(_ key: String, _ subsystem: String?, _ store: FleetStore) async throws -> [JobRecord] {
+    static func find(_ key: String, _ subsystem: String?, _ store: FleetStore) async throws -> [JobRecord] {
         let jobs = try await store.job(key, subsystem: subsystem)
         guard jobs.isEmpty, subsystem == nil, let slash = key.firstIndex(of: "/") else { return jobs }
         return try await store.job(String(key[key.index(after: slash)...]), subsystem: String(key[..<slash]))
@@ -353,6 +353,8 @@ struct FleetStatus: Encodable {
         let states: [String: Int]
     }
     struct Worker: Encodable {
+        struct Load: Encodable { let busy, slots, waiting: Int }
+        let load: [String: Load]
         let id: Int64
         let name, state, version: String
         let subsystems: [String]
@@ -360,7 +362,7 @@ struct FleetStatus: Encodable {
         let epoch: Int32
         let leaseMilliseconds: Int64
         enum CodingKeys: String, CodingKey {
-            case id, name, state, version, subsystems, busy, slots, epoch
+            case id, name, state, version, subsystems, busy, slots, epoch, load
             case leaseMilliseconds = "lease_ms"
         }
     }
@@ -375,6 +377,8 @@ struct FleetStatus: Encodable {
     let jobs: [Jobs]
     let workers: [Worker]
     let leader: Leader?
+    /// What rests: types, subsystems, or the fleet.
+    let pauses: [String]
     let agenda: Int
     let overdue: Int
 
@@ -382,7 +386,7 @@ struct FleetStatus: Encodable {
         queues = try await AMQPSession.withConnection(try configuration.amqp("gaia status")) { session in
             var queues: [Queue] = []
             let names =
-                Catalogue.subsystems.map { FleetBroker.jobsQueue($0) } + [
+                Catalogue.subsystems.flatMap { [FleetBroker.jobsQueue($0), FleetBroker.urgentQueue($0)] } + [
                     FleetBroker.enqueueQueue, FleetBroker.deadQueue, FleetBroker.unroutableQueue,
                 ]
             for name in names {
@@ -394,12 +398,15 @@ struct FleetStatus: Encodable {
             }
             return queues
         }
-        let (counts, records, leading) = try await configuration.withStore("gaia status") { store in
+        let (counts, records, leading, resting) = try await configuration.withStore("gaia status") { store in
             switch try await store.schemaStatus() {
             case .behind: throw CommandFailure(.unavailable, "the database has no current schema; run: gaia migrate")
             case .current, .ahead: break
             }
-            return (try await store.jobCounts(), try await store.workers(), try await store.leader())
+            return (
+                try await store.jobCounts(), try await store.workers(), try await store.leader(),
+                try await store.pauses()
+            )
         }
         jobs = Dictionary(grouping: counts, by: \.subsystem).sorted { $0.key < $1.key }.map { subsystem, counts in
             Jobs(
@@ -408,10 +415,14 @@ struct FleetStatus: Encodable {
         }
         workers = records.map {
             Worker(
-                id: $0.id, name: $0.name, state: $0.state, version: $0.version, subsystems: $0.subsystems,
+                load: Dictionary(
+                    uniqueKeysWithValues: $0.load.map {
+                        ($0.name, Worker.Load(busy: $0.busy, slots: $0.slots, waiting: $0.waiting))
+                    }), id: $0.id, name: $0.name, state: $0.state, version: $0.version, subsystems: $0.subsystems,
                 busy: $0.busy, slots: $0.slots, epoch: $0.epoch, leaseMilliseconds: $0.leaseMilliseconds)
         }
         leader = leading.map { Leader(name: $0.name, term: $0.term, since: $0.since, leads: $0.leads) }
+        pauses = resting.map { PauseScope.text($0.scope) }
         agenda = leading?.agenda ?? 0
         overdue = leading?.overdue ?? 0
     }
@@ -435,12 +446,18 @@ struct FleetStatus: Encodable {
         parts.append(
             Terminal.table(
                 ["worker", "state", "busy", "slots", "serves", "lease ends in", "epoch"],
-                workers.map {
+                workers.map { worker in
                     [
-                        $0.name, $0.state, "\($0.busy)", "\($0.slots)", $0.subsystems.joined(separator: ","),
-                        $0.state == "gone" ? "-" : "\($0.leaseMilliseconds / 1_000) s", "\($0.epoch)",
+                        worker.name, worker.state, "\(worker.busy)", "\(worker.slots)",
+                        worker.subsystems.map { name in
+                            worker.load[name].map { "\(name) \($0.busy)/\($0.slots)" } ?? name
+                        }.joined(separator: ", "),
+                        worker.state == "gone" ? "-" : "\(worker.leaseMilliseconds / 1_000) s", "\(worker.epoch)",
                     ]
                 }))
+        if !pauses.isEmpty {
+            parts.append("resting: \(pauses.joined(separator: ", ")); gaia resume lets it go on")
+        }
         if let leader, leader.leads {
             parts.append("leader: \(leader.name), term \(leader.term), since \(leader.since)")
         } else {

@@ -37,7 +37,18 @@ struct OutageTests {
                             try await fleet.enqueuePatiently(batch.map { try Job(NoopParameters(), key: $0) })
                         }
                     }()
-                    try await fleet.mailbox.wait(for: "some results") { $0.results.count >= before + 200 }
+                    do {
+                        try await fleet.mailbox.wait(for: "some results", within: .seconds(90)) {
+                            $0.results.count >= before + 200
+                        }
+                    } catch {
+                        let ready = try await place.ready(in: "gaia.jobs.gaia")
+                        let logs = children.map { $0.capturedOutput.suffix(2_000) }.joined(separator: "\n")
+                        throw NotInTime(
+                            "results \(fleet.mailbox.now.results.count), ready \(ready ?? -1), jobs "
+                                + "\(try await fleet.store.counts(subsystem: "gaia").mapValues(\.jobs)), logs:\n\(logs)"
+                        )
+                    }
                     try await fault()
                     try await publishing
                 }

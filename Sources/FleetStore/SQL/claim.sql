@@ -23,7 +23,7 @@ select a.subsystem, a.key, a.type, case when a.called_off then 'cancelled' else 
     sha256(convert_to(a.payload, 'UTF8')), a.reply_to, a.correlation_id, a.subject, a.traceparent, a.producer, now(),
     now() + a.deadline_ms * interval '1 millisecond', a.repeatable, a.backoff, a.urgent,
     case when a.called_off then now() end,
-    case when a.called_off then gaia.error_of(a.subsystem, a.key, 'cancelled', 0, null) else '[]' end
+    case when a.called_off then jsonb_build_array(gaia.error_of(a.subsystem, a.key, 'cancelled', 0, null)) else '[]' end
 from arrived a, me
 order by a.subsystem, a.key
 on conflict (subsystem, key) do update
@@ -59,5 +59,5 @@ where j.type = excluded.type
             where w.id = j.worker and w.epoch = j.epoch and w.state <> 'gone' and w.lease_until > now()))))
 returning j.subsystem, j.key, j.attempt, j.attempts_max, j.token,
     (extract(epoch from j.deadline_at - now()) * 1000)::int8 as deadline_ms, j.state,
-    (extract(epoch from now() - j.created_at) * 1000)::int8 as age_ms, j.crashes, j.finished_at,
+    (extract(epoch from now() - coalesce(j.replayed_at, j.created_at)) * 1000)::int8 as age_ms, j.crashes, j.finished_at,
     case when j.state <> 'running' then ((j.errors -> -1) - 'at')::text end as error

@@ -14,6 +14,9 @@ with gone as (
     -- A wish to call the job off goes with it: the next job of this key is another.
     delete from gaia.cancellation c using gone
     where c.subsystem = gone.subsystem and c.key = gone.key
+), given_up as (
+    delete from gaia.dead d using gone
+    where d.subsystem = gone.subsystem and d.key = gone.key
 )
 select (select count(*) from gone) as removed,
     pg_relation_size('gaia.job') / current_setting('block_size')::int8 as pages

@@ -1,0 +1,1 @@
+select scope, reason, since from gaia.pause order by scope
