@@ -3,7 +3,6 @@ import ArgumentParser
 import FleetBroker
 import FleetConfiguration
 import FleetModel
-import FleetStack
 import FleetStore
 import Foundation
 
@@ -11,7 +10,7 @@ import Foundation
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the fleet on this machine.",
-        subcommands: [Throughput.self, Rescue.self, Failover.self, Relay.self, Locks.self])
+        subcommands: [Throughput.self, Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self])
 
     struct Throughput: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -31,40 +30,35 @@ struct BenchCommand: AsyncParsableCommand {
         var slots = 1_000
         @Flag(name: .long, help: "Publish everything before the workers start, as after an outage.")
         var backlog = false
+        @Option(
+            name: .long, help: "How many finished jobs the ledger holds already; half of them are old enough to go.")
+        var finished = 0
         @Flag(name: .long, help: "Run the broker with its management plugin, whose statistics cost it time.")
         var management = false
         @Flag(name: .long, help: "Print JSON.")
         var json = false
 
         func validate() throws {
-            if jobs < 1 || workers < 1 || slots < 1 { throw ValidationError("counts must be positive") }
+            if jobs < 1 || workers < 1 || slots < 1 || finished < 0 { throw ValidationError("counts must be positive") }
         }
 
         func run() async throws {
             try await report {
-                let directory = "\(Stack.defaultDirectory())-bench-\(ProcessInfo.processInfo.processIdentifier)"
-                Progress.shared.show("starting RabbitMQ and PostgreSQL …")
-                let stack = try await Stack.up(Stack.Options(directory: directory, management: management))
-                do {
-                    let figures = try await measure(stack)
-                    try await stack.down(remove: true)
-                    Progress.shared.clear()
-                    Terminal.print(json ? try Terminal.json(figures) : figures.text)
-                } catch {
-                    try await stack.down(remove: true)
-                    throw error
-                }
+                let figures = try await withBenchStack(
+                    management: management, settings: ["GAIA_WORKER_SLOTS_GAIA": "\(slots)"]
+                ) { loaded, fleet, _ in try await measure(loaded, fleet) }
+                Terminal.print(json ? try Terminal.json(figures) : figures.text)
             }
         }
 
-        private func measure(_ stack: Stack) async throws -> Figures {
-            var environment = stack.environment
-            environment["GAIA_WORKER_SLOTS_GAIA"] = "\(slots)"
-            let loaded = try FleetConfiguration(environment: environment.merging(["GAIA_LOG_LEVEL": "warning"]) { $1 })
-            let fleet = try Fleet(environment: environment, logs: "\(stack.directory)/logs")
+        private func measure(_ loaded: FleetConfiguration, _ fleet: Fleet) async throws -> Figures {
             let names = (1...workers).map { "worker-\($0)" }
-            return try await loaded.withStore("gaia bench") { [jobs, backlog] store in
+            return try await loaded.withStore("gaia bench") { [jobs, backlog, finished] store in
                 try await store.migrate()
+                try await store.fill(finished: finished) {
+                    Progress.shared.show("\(Progress.bar($0, of: finished)) \(Terminal.grouped($0)) finished jobs")
+                }
+                let before = try await store.ledgerSize()
                 try fleet.start("dispatcher", name: "dispatcher")
                 for name in names { try fleet.start("worker", name: name) }
                 try await fleet.awaitReady(store, workers: names.count, within: .seconds(60))
@@ -77,17 +71,17 @@ struct BenchCommand: AsyncParsableCommand {
                         : {
                             for name in names { try fleet.start("worker", name: name) }
                         })
-                let counts = try await store.counts(subsystem: "gaia")
                 try await fleet.stop()
-                guard counts[.succeeded]?.jobs == jobs else {
-                    throw CommandFailure(
-                        .workFailed, "the ledger counts \(counts[.succeeded]?.jobs ?? 0) of \(jobs) jobs")
+                let after = try await store.ledgerSize()
+                let done = try await store.countJobs(keyPrefix: BenchRun.keyPrefix)
+                guard done == jobs else {
+                    throw CommandFailure(.workFailed, "the ledger counts \(done) of \(jobs) jobs as done")
                 }
                 return Figures(
                     jobs: jobs, workers: names.count, seconds: seconds.total,
                     jobsPerSecond: Double(jobs) / seconds.total,
                     publishedPerSecond: Double(jobs) / seconds.publishing, workerIdleBytes: idle,
-                    workerPeakBytes: seconds.peakBytes)
+                    workerPeakBytes: seconds.peakBytes, finished: finished, before: before, after: after)
             }
         }
     }
@@ -96,9 +90,17 @@ struct BenchCommand: AsyncParsableCommand {
         let jobs, workers: Int
         let seconds, jobsPerSecond, publishedPerSecond: Double
         let workerIdleBytes, workerPeakBytes: Int
+        /// Finished jobs that the ledger held from the start, and how large it was before and after.
+        let finished: Int
+        let before, after: LedgerSize
 
         var text: String {
             func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
+            let sizes = Terminal.table(
+                ["ledger", "jobs", "table", "index"],
+                [("before", before), ("after", after)].map {
+                    [$0, Terminal.grouped($1.jobs), megabytes($1.tableBytes), megabytes($1.indexBytes)]
+                })
             return Terminal.table(
                 ["jobs", "workers", "seconds", "jobs/s", "published/s", "worker idle", "worker at load"],
                 [
@@ -107,7 +109,7 @@ struct BenchCommand: AsyncParsableCommand {
                         Terminal.grouped(Int(jobsPerSecond)), Terminal.grouped(Int(publishedPerSecond)),
                         megabytes(workerIdleBytes), megabytes(workerPeakBytes),
                     ]
-                ])
+                ]) + (finished > 0 ? "\n\n\(sizes)" : "")
         }
     }
 }
@@ -118,6 +120,7 @@ private struct BenchRun: Sendable {
     let jobs: Int
     let residentBytes: @Sendable () -> Int
 
+    static let keyPrefix = "bench-"
     /// Jobs in one publish call.
     private static let batch = 250
     private static let lanes = 4
@@ -137,7 +140,7 @@ private struct BenchRun: Sendable {
                     for start in stride(from: lane * Self.batch, to: jobs, by: Self.lanes * Self.batch) {
                         let outcomes = await producer.enqueue(
                             (start..<min(start + Self.batch, jobs)).map {
-                                Job(type: NoopParameters.type, key: "bench-\($0)", payload: payload)
+                                Job(type: NoopParameters.type, key: "\(Self.keyPrefix)\($0)", payload: payload)
                             })
                         if let open = outcomes.first(where: { $0 != .queued }) {
                             throw CommandFailure(.workFailed, "a job could not be published: \(open)")

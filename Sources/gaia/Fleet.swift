@@ -26,6 +26,11 @@ final class Fleet: Sendable {
         try FileManager.default.createDirectory(atPath: logs, withIntermediateDirectories: true)
     }
 
+    /// The settings of its processes.
+    func configuration() throws -> FleetConfiguration {
+        try FleetConfiguration(environment: environment.merging(["GAIA_LOG_LEVEL": "warning"]) { $1 })
+    }
+
     private var processes: [String: ChildProcess] { running.withLock { $0 } }
 
     func logFile(of name: String) -> String { "\(logs)/\(name).log" }

@@ -10,18 +10,22 @@ struct LeaseTests {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in
             let worker = try await ledger.worker("w", lease: .seconds(10))
             #expect(worker.epoch == 1)
-            #expect(try await ledger.store.renew(worker, lease: .seconds(100), load: WorkerLoad(busy: 3), draining: false))
+            #expect(
+                try await ledger.store.renew(worker, lease: .seconds(100), load: WorkerLoad(busy: 3), draining: false))
             var record = try #require(try await ledger.store.workers().first)
             #expect(
                 (record.name, record.host, record.processID, record.version) == ("w", "here", 1, FleetModel.version))
             #expect((record.subsystems, record.slots, record.busy, record.state) == (["test"], 5, 3, "live"))
             #expect((90_000...100_000).contains(record.leaseMilliseconds))
-            #expect(try await ledger.store.renew(worker, lease: .seconds(100), load: WorkerLoad(busy: 0), draining: true))
+            #expect(
+                try await ledger.store.renew(worker, lease: .seconds(100), load: WorkerLoad(busy: 0), draining: true))
             record = try #require(try await ledger.store.workers().first)
             #expect(record.state == "draining")
             let next = try await ledger.store.beginEpoch(worker: worker.worker, lease: .seconds(10))
-            #expect(try await !ledger.store.renew(worker, lease: .seconds(100), load: WorkerLoad(busy: 0), draining: false))
-            #expect(try await ledger.store.renew(next, lease: .seconds(100), load: WorkerLoad(busy: 0), draining: false))
+            #expect(
+                try await !ledger.store.renew(worker, lease: .seconds(100), load: WorkerLoad(busy: 0), draining: false))
+            #expect(
+                try await ledger.store.renew(next, lease: .seconds(100), load: WorkerLoad(busy: 0), draining: false))
         }
     }
 
@@ -34,7 +38,8 @@ struct LeaseTests {
             try await ledger.store.release(worker)
             #expect(try await ledger.store.releaseOrphans(term: ledger.store.beginTerm(name: "d")) == 1)
             #expect(try await ledger.store.workers().map(\.state).sorted() == ["gone", "live"])
-            #expect(try await !ledger.store.renew(worker, lease: .seconds(1), load: WorkerLoad(busy: 0), draining: false))
+            #expect(
+                try await !ledger.store.renew(worker, lease: .seconds(1), load: WorkerLoad(busy: 0), draining: false))
             #expect(try await ledger.store.due(atMost: 10).map(\.job.key) == ["k"])
             #expect(try await ledger.own("k", by: other).token == 2)
         }
@@ -139,7 +144,8 @@ struct LeaseTests {
             #expect(Set(try await ledger.store.due(atMost: 10).map(\.job.key)) == ["a", "b"])
             #expect(try await !ledger.store.endEpoch(of: worker, term: term))
             #expect(try await ledger.store.releaseOrphans(term: term) == 0)
-            #expect(try await !ledger.store.renew(worker, lease: .seconds(60), load: WorkerLoad(busy: 0), draining: false))
+            #expect(
+                try await !ledger.store.renew(worker, lease: .seconds(60), load: WorkerLoad(busy: 0), draining: false))
             #expect(try await ledger.claim(Ledger.request("new"), by: worker).word == "fenced")
             #expect(try await ledger.own("a", by: other).token == 2)
         }
@@ -152,7 +158,9 @@ struct LeaseTests {
             let term = try await ledger.store.beginTerm(name: "d")
             try await Self.alive(worker, ledger) { _ in
                 #expect(try await !ledger.store.endEpoch(of: worker, term: term))
-                #expect(try await ledger.store.renew(worker, lease: .seconds(60), load: WorkerLoad(busy: 0), draining: false))
+                #expect(
+                    try await ledger.store.renew(
+                        worker, lease: .seconds(60), load: WorkerLoad(busy: 0), draining: false))
                 try await ledger.pool.script("update gaia.worker set lease_until = now()")
                 #expect(try await ledger.store.endEpoch(of: worker, term: term))
             }
@@ -169,7 +177,8 @@ struct LeaseTests {
             try await ledger.own("k", by: worker)
             _ = try await ledger.claim(Ledger.request("k"), by: other)
             #expect(try await !ledger.store.endEpoch(of: worker, term: old))
-            #expect(try await ledger.store.renew(worker, lease: .seconds(60), load: WorkerLoad(busy: 0), draining: false))
+            #expect(
+                try await ledger.store.renew(worker, lease: .seconds(60), load: WorkerLoad(busy: 0), draining: false))
             try await ledger.store.release(worker)
             #expect(try await ledger.store.releaseOrphans(term: old) == 0)
             #expect(try await ledger.store.due(atMost: 1).isEmpty)

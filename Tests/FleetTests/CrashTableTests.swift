@@ -105,23 +105,24 @@ struct CrashTableTests {
         }
     }
 
-    @Test("A job that kills its workers is set aside after three; forty neighbours in the same batch lose nothing")
+    @Test("A job that kills its workers is set aside after three; of 999 neighbours in their hands none loses anything")
     func poison() async throws {
         try await HTTPTarget.use(answer: { _ in 200 }) { target in
             try await TestFleet.use(workers: 0) { fleet in
                 try await ProgramGroup.use(environment: fleet.place.environment) { programs in
                     let dispatcher = try await programs.serve("dispatcher", "dispatcher")
-                    let neighbours = (1...40).map { "innocent-\($0)" }
-                    let keys = neighbours[..<20] + ["poison"] + neighbours[20...]
+                    let neighbours = (1...999).map { "innocent-\($0)" }
+                    let keys = neighbours[..<500] + ["poison"] + neighbours[500...]
+                    // All of them fit into one worker.
+                    let poisoned = ["GAIA_FAULT_POINT": "running:poison", "GAIA_WORKER_SLOTS_DEFAULT": "1000"]
                     // Declared by the first worker, which has nothing to do yet.
                     try await programs.serve("worker", "opener").stop(grace: .seconds(30))
                     try await fleet.enqueue(keys.map { call(target, $0) })
                     for number in 1...3 {
-                        let worker = try programs.start(
-                            "worker", "victim-\(number)", ["GAIA_FAULT_POINT": "running:poison"])
+                        let worker = try programs.start("worker", "victim-\(number)", poisoned)
                         #expect(await worker.exitStatus(within: .seconds(60)) == .signalled(SIGKILL))
                     }
-                    let last = try await programs.serve("worker", "last", ["GAIA_FAULT_POINT": "running:poison"])
+                    let last = try await programs.serve("worker", "last", poisoned)
                     for key in neighbours {
                         let reply = try await fleet.mailbox.reply(key, within: .seconds(60))
                         #expect((reply.outcome, reply.attempt) == ("succeeded", 1))

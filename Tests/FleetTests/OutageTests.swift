@@ -42,10 +42,11 @@ struct OutageTests {
                             $0.results.count >= before + 200
                         }
                     } catch {
-                        let ready = try await place.ready(in: "gaia.jobs.gaia")
+                        let queues = try await place.stack.own?.broker.control(
+                            ["list_queues", "--vhost", place.name, "name", "state", "leader", "messages"])
                         let logs = children.map { $0.capturedOutput.suffix(2_000) }.joined(separator: "\n")
                         throw NotInTime(
-                            "results \(fleet.mailbox.now.results.count), ready \(ready ?? -1), jobs "
+                            "results \(fleet.mailbox.now.results.count), queues \(queues ?? ""), jobs "
                                 + "\(try await fleet.store.counts(subsystem: "gaia").mapValues(\.jobs)), logs:\n\(logs)"
                         )
                     }
@@ -65,23 +66,6 @@ struct OutageTests {
                 #expect(try await fleet.leftover(in: "gaia.jobs.gaia") == 0)
                 #expect(try await place.ready(in: FleetBroker.deadQueue) == 0)
             }
-        }
-    }
-
-    /// The restart comes first: RabbitMQ 3.10 may leave a quorum queue without leader when it is killed within moments
-    /// of the queue's declaration, before Ra's directory of names is on disk.
-    @Test("The broker is restarted, then killed, under load: every job has its one result")
-    func broker() async throws {
-        try await use { servers, place in
-            try await underLoad(
-                place,
-                [
-                    { try await servers.broker.restart() },
-                    {
-                        try servers.broker.kill()
-                        try await servers.broker.startAgain()
-                    },
-                ])
         }
     }
 
@@ -111,6 +95,24 @@ struct OutageTests {
                 #expect(try await worker.awaitOutput(containing: "worker serves", within: .seconds(60)))
                 #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
             }
+        }
+    }
+
+    /// After the tests of the database: on a node that was killed, RabbitMQ 3.10 now and then leaves a quorum queue that is
+    /// declared later without a leader. And the restart comes first: RabbitMQ 3.10 may leave a quorum queue without leader when it is killed within moments
+    /// of the queue's declaration, before Ra's directory of names is on disk.
+    @Test("The broker is restarted, then killed, under load: every job has its one result")
+    func broker() async throws {
+        try await use { servers, place in
+            try await underLoad(
+                place,
+                [
+                    { try await servers.broker.restart() },
+                    {
+                        try servers.broker.kill()
+                        try await servers.broker.startAgain()
+                    },
+                ])
         }
     }
 
