@@ -17,21 +17,21 @@ import Synchronization
 /// On a graceful shutdown it stops consuming, lets running jobs end until `configuration.drain` is over, cancels the
 /// rest and hands them back unspent, flushes what is settled, gives its lease back, and returns.
 public final class Worker: Service {
-    private let configuration: WorkerConfiguration
+    let configuration: WorkerConfiguration
     private let definitions: [JobType: JobDefinition]
-    private let subsystems: [String]
-    private let logger: Logger
+    let subsystems: [String]
+    let logger: Logger
     private let pool: PostgresPool
-    private let store: FleetStore
+    let store: FleetStore
     private let publisher: AMQPPublisher
-    private let consumer: AMQPConsumer
-    private let intake: Intake
-    private let running = RunningJobs()
-    private let pauses = Mutex(Pauses())
-    private let shares: Mutex<SlotShares>
-    private let settler: Settler
-    private let lease: LeaseKeeper
-    private let orders: PostgresListener
+    let consumer: AMQPConsumer
+    let intake: Intake
+    let running = RunningJobs()
+    let pauses = Mutex(Pauses())
+    let shares: Mutex<SlotShares>
+    let settler: Settler
+    let lease: LeaseKeeper
+    let orders: PostgresListener
     private let locks: LockKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
@@ -231,7 +231,7 @@ public final class Worker: Service {
     }
 
     /// Gives back what arrived and was not claimed, so that another has it while this worker still drains.
-    private func handBack(_ arrivals: [Arrival]) { consumer.reject(arrivals.map(\.tag), requeue: true) }
+    func handBack(_ arrivals: [Arrival]) { consumer.reject(arrivals.map(\.tag), requeue: true) }
 
     private func reject(_ delivery: AMQPDelivery, _ rejection: Rejection) {
         counters.add(\.rejected)
@@ -529,120 +529,6 @@ public final class Worker: Service {
             }
             // Woken by cancellation too, which ends the loop.
             try? await Task.sleep(for: Self.sweepInterval)
-        }
-    }
-
-    // MARK: Orders
-
-    /// How often is looked for jobs that were called off, when nothing was heard of any.
-    static let ordersInterval: Duration = .milliseconds(500)
-
-    /// Cancels what runs here and has been called off. A notification says when to look; the table says what.
-    private func followOrders() async {
-        await withDiscardingTaskGroup { group in
-            group.addTask {
-                for await _ in self.orders.notifications { await self.lookForOrders() }
-            }
-            group.addTask {
-                while !Task.isCancelled {
-                    // Woken by cancellation too, which ends the loop.
-                    try? await Task.sleep(for: Self.ordersInterval)
-                    await self.lookForOrders()
-                }
-            }
-        }
-    }
-
-    /// What rests is not consumed, and what waited of it goes back to the broker, for others to hold or for later.
-    private func lookForPauses() async throws {
-        let pauses = Pauses(try await store.pauses().map(\.scope))
-        let before = self.pauses.withLock { current in
-            defer { current = pauses }
-            return current
-        }
-        for subsystem in subsystems where pauses.rests(subsystem: subsystem) != before.rests(subsystem: subsystem) {
-            let isResting = pauses.rests(subsystem: subsystem)
-            logger.notice("\(subsystem) \(isResting ? "rests" : "goes on")")
-            subscribe(subsystem)
-            handBack(intake.rest(subsystem, isResting))
-        }
-    }
-
-    /// Has as much delivered of a subsystem as its slots and the pauses allow at the moment.
-    private func subscribe(_ subsystem: String) {
-        let isResting = pauses.withLock { $0.rests(subsystem: subsystem) }
-        let slots = shares.withLock { $0.slots[subsystem] ?? 0 }
-        for queue in [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)] {
-            consumer.limit(queue: queue, prefetch: isResting ? 0 : configuration.prefetch(slots: slots))
-        }
-    }
-
-    /// How often slots are shared out anew.
-    static let sharingInterval: Duration = .seconds(1)
-
-    private func shareSlots() async {
-        guard configuration.lendsSlots, subsystems.count > 1 else { return }
-        while !Task.isCancelled {
-            // Woken by cancellation too, which ends the loop.
-            try? await Task.sleep(for: Self.sharingInterval)
-            let changes = shares.withLock { shares -> [String: Int] in
-                let before = shares.slots
-                let changed = shares.tick(intake.loads(before))
-                return Dictionary(
-                    uniqueKeysWithValues: changed.map { ($0, (shares.slots[$0] ?? 0) - (before[$0] ?? 0)) })
-            }
-            for (subsystem, difference) in changes {
-                intake.resize(subsystem, by: difference)
-                subscribe(subsystem)
-                logger.info("\(subsystem) \(difference > 0 ? "gets" : "gives") \(abs(difference)) slots")
-            }
-        }
-    }
-
-    /// What this worker reports with its lease.
-    private var load: WorkerLoad {
-        let slots = shares.withLock { $0.slots }
-        return WorkerLoad(
-            busy: running.count,
-            subsystems: intake.loads(slots).map { name, load in
-                WorkerLoad.Subsystem(name: name, busy: load.busy, slots: slots[name] ?? 0, waiting: load.waiting)
-            })
-    }
-
-    private func lookForOrders() async {
-        do {
-            try await lookForPauses()
-            guard running.count > 0, !Task.isCancelled, let owner = await lease.present else { return }
-            for (identity, reason) in try await store.calledOff(owner) {
-                running.callOff(identity, reason: reason)
-            }
-        } catch {
-            // The next turn looks again; the pool tells of an outage by itself.
-            logger.debug("orders could not be read: \(error)")
-        }
-    }
-
-    /// How often progress is written down.
-    static let progressInterval: Duration = .seconds(1)
-
-    private func reportProgress() async {
-        while !Task.isCancelled {
-            // Woken by cancellation too, which ends the loop.
-            try? await Task.sleep(for: Self.progressInterval)
-            let progress = running.takeProgress()
-            if progress.isEmpty { continue }
-            do {
-                try await store.note(progress.map { ($0.job.identity, $0.ownership.token, $0.progress) })
-            } catch {
-                logger.debug("progress could not be written: \(error)")
-            }
-            settler.tell(
-                progress.map {
-                    JobEvent(
-                        .progress, job: $0.job, attempt: $0.ownership.attempt,
-                        content: ("progress", $0.progress.document)
-                    ).message(token: $0.ownership.token)
-                })
         }
     }
 }

@@ -1,17 +1,19 @@
 import Synchronization
 
 /// Wakes a duty before its pause is over. A ring that nobody waits for is kept, once.
-final class Bell: Sendable {
+package final class Bell: Sendable {
     private struct State {
         var isRung = false
         var number: UInt64 = 0
-        var waiter: (number: UInt64, continuation: CheckedContinuation<Void, Never>)?
+        var waiter: (number: UInt64, continuation: CheckedContinuation<Bool, Never>)?
     }
 
     private let state = Mutex(State())
 
-    func ring() {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+    package init() {}
+
+    package func ring() {
+        let waiter = state.withLock { state -> CheckedContinuation<Bool, Never>? in
             guard let waiter = state.waiter else {
                 state.isRung = true
                 return nil
@@ -19,11 +21,14 @@ final class Bell: Sendable {
             state.waiter = nil
             return waiter.continuation
         }
-        waiter?.resume()
+        waiter?.resume(returning: true)
     }
 
     /// Returns when it rings, when `pause` is over, or when the task is cancelled. For one waiter.
-    func wait(atMost pause: Duration) async {
+    ///
+    /// - Returns: whether it rang.
+    @discardableResult
+    package func wait(atMost pause: Duration) async -> Bool {
         let number = state.withLock { state in
             state.number += 1
             return state.number
@@ -33,30 +38,30 @@ final class Bell: Sendable {
             try? await Task.sleep(for: pause)
             release(number)
         }
-        await withTaskCancellationHandler {
+        defer { alarm.cancel() }
+        return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isOver = state.withLock { state in
+                let isRung = state.withLock { state -> Bool? in
                     if state.isRung || Task.isCancelled {
-                        state.isRung = false
-                        return true
+                        defer { state.isRung = false }
+                        return state.isRung
                     }
                     state.waiter = (number, continuation)
-                    return false
+                    return nil
                 }
-                if isOver { continuation.resume() }
+                if let isRung { continuation.resume(returning: isRung) }
             }
         } onCancel: {
             release(number)
         }
-        alarm.cancel()
     }
 
     private func release(_ number: UInt64) {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiter = state.withLock { state -> CheckedContinuation<Bool, Never>? in
             guard let waiter = state.waiter, waiter.number == number else { return nil }
             state.waiter = nil
             return waiter.continuation
         }
-        waiter?.resume()
+        waiter?.resume(returning: false)
     }
 }
