@@ -283,10 +283,12 @@ private struct Explainer {
                 "it waits in \(name) with \(status.messages) messages, and no worker consumes from it: start gaia worker."
             )
         }
-        return (
-            "queued",
-            "it is in \(name), behind at most \(status.messages) messages, or already with one of \(status.consumers) "
-                + "workers that has no free slot."
-        )
+        if status.messages == 0 {
+            return (
+                "queued",
+                "no message waits in \(name), so it is with one of its \(status.consumers) workers, which has no free slot."
+            )
+        }
+        return ("queued", "it is in \(name) behind at most \(status.messages) messages, or with a worker that is full.")
     }
 }
