@@ -259,8 +259,8 @@ struct JobAPI: Sendable {
 
     private func schedules(_ call: Call) async throws -> Response {
         let after = call.target.text("after") ?? ""
-        guard !after.utf8.contains(0), after.utf8.count <= CronSchedule.nameBytesMax else {
-            throw Problem.badRequest("'after' is the name of a schedule, at most \(CronSchedule.nameBytesMax) bytes")
+        guard !after.utf8.contains(0), after.unicodeScalars.count <= CronSchedule.nameBytesMax else {
+            throw Problem.badRequest("'after' is the name of a schedule, at most \(CronSchedule.nameBytesMax) characters")
         }
         let limit = try call.target.number("limit", Self.pageRange) ?? Self.pageRange.upperBound
         let records = try await patiently { try await store.schedules(after: after, atMost: limit) }

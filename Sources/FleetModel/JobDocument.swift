@@ -131,11 +131,18 @@ struct DocumentFields {
 
     func integer(_ name: String, _ range: ClosedRange<Int>) throws(InvalidJobDocument) -> Int? {
         guard let text = fields[name] else { return nil }
-        guard let value = Int(String(Substring(text))), range.contains(value) else {
+        guard let value = Self.integer(String(Substring(text))), range.contains(value) else {
             throw InvalidJobDocument(
                 "'\(name)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
         }
         return value
+    }
+
+    /// A whole number, also as encoders write it that know no other kind than `5.0`.
+    private static func integer(_ text: String) -> Int? {
+        // A string or a list is none, whatever it holds; and nothing but JSON numbers begins so.
+        guard let first = text.utf8.first, first == UInt8(ascii: "-") || (0x30...0x39).contains(first) else { return nil }
+        return Int(text) ?? Double(text).flatMap { Int(exactly: $0) }
     }
 }
 
