@@ -122,7 +122,7 @@ let package = Package(
             "FleetTests",
             fleet + [
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem", "CurlClient",
-            ]),
+            ], exclude: ["Resources"]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]
 )

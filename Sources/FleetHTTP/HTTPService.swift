@@ -101,6 +101,10 @@ public final class HTTPService: Service {
     }
 
     private func serve() async throws {
+        // Whoever asks as soon as it listens may wait; a broker that is away holds up no more than that for long.
+        if await !waits.awaitLink(within: configuration.patience) {
+            logger.warning("http: requests that want to wait are refused until the broker has given a queue for results")
+        }
         // Its own words at the start and at each broken connection are no news.
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .error)

@@ -44,6 +44,7 @@ final class Waits: Sendable {
 
     private let state = Mutex(State())
     private let limit: Int
+    private let linked = AsyncStream.makeStream(of: Never.self)
     /// Wakes kept for a request that is busy looking; more would tell it nothing further.
     private static let wakesKept = 8
 
@@ -104,9 +105,24 @@ final class Waits: Sendable {
                 return Array(state.waits.values)
             }
             for continuation in waiting { continuation.yield(.lookAgain) }
+            linked.continuation.finish()
         case .disconnected: state.withLock { $0.isConnected = false }
         default: break
         }
+    }
+
+    /// Returns once there has been a link, or when the limit has passed; for one caller.
+    ///
+    /// - Returns: whether there is a link now.
+    func awaitLink(within limit: Duration) async -> Bool {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { for await _ in self.linked.stream {} }
+            // Woken by cancellation too, when there is a link.
+            group.addTask { try? await Task.sleep(for: limit) }
+            await group.next()
+            group.cancelAll()
+        }
+        return state.withLock { $0.isConnected }
     }
 
     /// The process is to end: everyone answers what there is.

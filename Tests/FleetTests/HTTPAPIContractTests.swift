@@ -35,7 +35,11 @@ struct HTTPAPIContractTests {
                     "--request-timeout", "60", "--no-color",
                 ],
                 // Whatever it writes, it writes there.
-                environment: ["HOME": directory, "HYPOTHESIS_STORAGE_DIRECTORY": directory], within: .seconds(300))
+                environment: [
+                    "HOME": directory, "HYPOTHESIS_STORAGE_DIRECTORY": directory,
+                    "SCHEMATHESIS_HOOKS": "\(Program.root)/Tests/FleetTests/Resources/schemathesis_hooks.py",
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                ], within: .seconds(300))
             #expect(run.status.isSuccess, "\(run.output)")
             #expect(run.output.contains("Tested: 6"), "\(run.output)")
             let log = fleet.dispatchers[0].process.capturedOutput

@@ -91,7 +91,8 @@ struct HTTPAnswer: Sendable, CustomStringConvertible {
     /// Whether it is an error as RFC 9457 has it, of this status.
     func isProblem(_ status: Int, _ words: String = "") -> Bool {
         self.status == status && header("Content-Type") == "application/problem+json"
-            && json["status"] == .number(Double(status)) && (json["detail"]?.string ?? "").contains(words)
+            && json["status"] == .number(Double(status))
+            && (words.isEmpty || json["detail"]?.string?.contains(words) == true)
     }
     var description: String { "\(status) \(text)" }
 }
