@@ -121,7 +121,8 @@ let package = Package(
         tests(
             "FleetTests",
             fleet + [
-                "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem", "CurlClient",
+                "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
+                "CurlClient",
             ], exclude: ["Resources"]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]

@@ -106,7 +106,8 @@ public struct EnqueueDesk: Sendable {
                         "the payload has \(document.job.payload.count) bytes, at most \(payloadBytesMax) are taken"
                 } else if document.cron != nil, schedules.count == Self.schedulesMax {
                     line.status = .invalid
-                    line.message = "a request holds at most \(Self.schedulesMax) schedules; send the others by themselves"
+                    line.message =
+                        "a request holds at most \(Self.schedulesMax) schedules; send the others by themselves"
                 } else if document.cron != nil {
                     schedules.append(place)
                 } else if document.isForNow {

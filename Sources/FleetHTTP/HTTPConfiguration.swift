@@ -114,10 +114,12 @@ public struct BearerToken: Sendable, CustomStringConvertible {
     public init(_ text: String) throws(InvalidBearerToken) {
         bytes = Array(text.utf8)
         guard bytes.count >= Self.bytesMin else {
-            throw InvalidBearerToken(description: "it has \(bytes.count) characters, at least \(Self.bytesMin) are needed")
+            throw InvalidBearerToken(
+                description: "it has \(bytes.count) characters, at least \(Self.bytesMin) are needed")
         }
         guard bytes.count <= Self.bytesMax else {
-            throw InvalidBearerToken(description: "it has \(bytes.count) characters, at most \(Self.bytesMax) are taken")
+            throw InvalidBearerToken(
+                description: "it has \(bytes.count) characters, at most \(Self.bytesMax) are taken")
         }
         guard bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw InvalidBearerToken(

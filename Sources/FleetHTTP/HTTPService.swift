@@ -103,7 +103,8 @@ public final class HTTPService: Service {
     private func serve() async throws {
         // Whoever asks as soon as it listens may wait; a broker that is away holds up no more than that for long.
         if await !waits.awaitLink(within: configuration.patience) {
-            logger.warning("http: requests that want to wait are refused until the broker has given a queue for results")
+            logger.warning(
+                "http: requests that want to wait are refused until the broker has given a queue for results")
         }
         // Its own words at the start and at each broken connection are no news.
         var quiet = logger
@@ -136,7 +137,7 @@ public final class HTTPService: Service {
             } onGracefulShutdown: {
                 self.waits.endAll()
             }
-        } catch where !isListening.withLock({ $0 }) && !(error is CancellationError) {
+        } catch  where !isListening.withLock({ $0 }) && !(error is CancellationError) {
             let isTaken = (error as? IOError)?.errnoCode == EADDRINUSE
             throw HTTPListenError(address: configuration.address, isTaken: isTaken, reason: "\(error)")
         }

@@ -217,7 +217,8 @@ struct JobAPI: Sendable {
         guard let record = try await record(identity) else {
             throw Problem(
                 .notFound,
-                "no job is known by this key; one that was just enqueued is not until a worker takes it: ask with 'wait'")
+                "no job is known by this key; one that was just enqueued is not until a worker takes it: ask with 'wait'"
+            )
         }
         return .json(.ok, record.document)
     }
@@ -260,7 +261,8 @@ struct JobAPI: Sendable {
     private func schedules(_ call: Call) async throws -> Response {
         let after = call.target.text("after") ?? ""
         guard !after.utf8.contains(0), after.unicodeScalars.count <= CronSchedule.nameBytesMax else {
-            throw Problem.badRequest("'after' is the name of a schedule, at most \(CronSchedule.nameBytesMax) characters")
+            throw Problem.badRequest(
+                "'after' is the name of a schedule, at most \(CronSchedule.nameBytesMax) characters")
         }
         let limit = try call.target.number("limit", Self.pageRange) ?? Self.pageRange.upperBound
         let records = try await patiently { try await store.schedules(after: after, atMost: limit) }

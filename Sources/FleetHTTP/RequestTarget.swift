@@ -84,7 +84,8 @@ struct RequestTarget: Sendable, Equatable {
                 continue
             }
             guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else {
-                throw .badRequest("\(place) holds a '%' that two hexadecimal digits do not follow; write a bare % as %25")
+                throw .badRequest(
+                    "\(place) holds a '%' that two hexadecimal digits do not follow; write a bare % as %25")
             }
             bytes.append(high << 4 | low)
         }
@@ -115,7 +116,8 @@ struct RequestTarget: Sendable, Equatable {
         case ("v1", "jobs", 2): return .jobs
         case ("v1", "jobs", 4):
             guard JobType.isSubsystem(segments[2]) else {
-                throw .badRequest("'\(segments[2].prefix(100))' cannot be a subsystem; it is the first part of the job's type")
+                throw .badRequest(
+                    "'\(segments[2].prefix(100))' cannot be a subsystem; it is the first part of the job's type")
             }
             if let flaw = Job.flaw(inKey: segments[3]) { throw .badRequest(flaw) }
             return .job(JobIdentity(subsystem: segments[2], key: segments[3]))

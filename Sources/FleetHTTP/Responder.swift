@@ -171,7 +171,8 @@ struct Responder: HTTPResponder {
             throw Problem(.requestTimeout, "the request was not there within \(patience); send it again")
         }
         guard bytes.count == declared ?? bytes.count else {
-            throw Problem.badRequest("the request broke off after \(bytes.count) of \(declared ?? 0) bytes; send it again")
+            throw Problem.badRequest(
+                "the request broke off after \(bytes.count) of \(declared ?? 0) bytes; send it again")
         }
         return bytes
     }

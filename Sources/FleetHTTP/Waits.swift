@@ -56,7 +56,8 @@ final class Waits: Sendable {
         let result = state.withLock { state -> Result<UInt64, Problem> in
             guard state.waits.count < limit else {
                 return .failure(
-                    .unavailable("\(limit) requests wait already; ask again later, or without 'wait'. Nothing was done"))
+                    .unavailable("\(limit) requests wait already; ask again later, or without 'wait'. Nothing was done")
+                )
             }
             guard state.isConnected else {
                 return .failure(

@@ -46,7 +46,8 @@ public struct CronRequest: Sendable, Equatable {
         }
         let word = try fields.string("catch_up") ?? CronCatchUp.skip.rawValue
         guard let catchUp = CronCatchUp(rawValue: word) else {
-            throw InvalidJobDocument("'catch_up' must be \(CronCatchUp.allCases.map(\.rawValue).joined(separator: ", "))")
+            let words = CronCatchUp.allCases.map(\.rawValue).joined(separator: ", ")
+            throw InvalidJobDocument("'catch_up' must be one of \(words)")
         }
         self.catchUp = catchUp
     }

@@ -141,7 +141,9 @@ struct DocumentFields {
     /// A whole number, also as encoders write it that know no other kind than `5.0`.
     private static func integer(_ text: String) -> Int? {
         // A string or a list is none, whatever it holds; and nothing but JSON numbers begins so.
-        guard let first = text.utf8.first, first == UInt8(ascii: "-") || (0x30...0x39).contains(first) else { return nil }
+        guard let first = text.utf8.first, first == UInt8(ascii: "-") || (0x30...0x39).contains(first) else {
+            return nil
+        }
         return Int(text) ?? Double(text).flatMap { Int(exactly: $0) }
     }
 }

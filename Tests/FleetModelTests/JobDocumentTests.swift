@@ -165,7 +165,8 @@ struct EnqueueRequestTests {
 
 @Suite("A schedule as a document")
 struct CronRequestTests {
-    private func read(_ cron: String, _ more: String = "", key: String = "s") throws(InvalidJobDocument) -> JobDocument {
+    private func read(_ cron: String, _ more: String = "", key: String = "s") throws(InvalidJobDocument) -> JobDocument
+    {
         try JobDocument(
             Array(#"{"type":"api.request.v1","key":"\#(key)","payload":{},"cron":\#(cron)\#(more)}"#.utf8))
     }

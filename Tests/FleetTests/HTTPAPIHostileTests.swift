@@ -91,7 +91,8 @@ struct HTTPAPIHostileTests {
                 let answer = try await RawHTTP.exchange(
                     Array((text + "\r\n").utf8) + (attack.body ?? []), port: fleet.port)
                 let status = answer.split(separator: " ").dropFirst().first.flatMap { Int($0) }
-                let name = "\(attack.method) \(attack.target.prefix(100)) \(String(decoding: attack.body?.prefix(100) ?? [], as: UTF8.self))"
+                let body = String(decoding: attack.body?.prefix(100) ?? [], as: UTF8.self)
+                let name = "\(attack.method) \(attack.target.prefix(100)) \(body)"
                 #expect(attack.statuses.contains(status ?? 0), "\(name): \(answer)")
                 if status != 405, attack.method != "BREW" {
                     #expect(answer.contains("application/problem+json"), "\(name): \(answer)")
@@ -107,7 +108,8 @@ struct HTTPAPIHostileTests {
     @Test(
         "What is no HTTP, or too much of it, is answered 400 or closed, and the interface goes on",
         arguments: [
-            "nonsense\r\n\r\n", "GET\r\n\r\n", "GET v1/jobs HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{03}\u{01}\u{02}\u{00}",
+            "nonsense\r\n\r\n", "GET\r\n\r\n", "GET v1/jobs HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+            "\u{16}\u{03}\u{01}\u{02}\u{00}",
             "GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
             "GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
             "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -140,7 +142,8 @@ struct HTTPAPIHostileTests {
                 // Each ends because the server closes; the client never does.
                 #expect(try await RawHTTP.exchange([], port: port) == "")
                 #expect(try await RawHTTP.exchange(Array("GET /healthz HTT".utf8), port: port) == "")
-                let head = "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(HTTPFleet.token)\r\n"
+                let head =
+                    "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(HTTPFleet.token)\r\n"
                     + "Content-Type: application/json\r\n"
                 for length in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
                     let late = try await RawHTTP.exchange(Array("\(head)\(length)\r\n\r\n".utf8), port: port)
@@ -186,8 +189,10 @@ struct HTTPAPIOutageTests {
         let url = "http://\(address)"
         return [
             "now": try await http.send("POST", "\(url)/v1/jobs", body: workJSON("now")),
-            "later": try await http.send("POST", "\(url)/v1/jobs", body: workJSON("later", "a", #", "delay_ms": 1000"#)),
-            "many": try await http.send("POST", "\(url)/v1/jobs", body: #"{"jobs": [\#(workJSON("a")), \#(workJSON("b"))]}"#),
+            "later": try await http.send(
+                "POST", "\(url)/v1/jobs", body: workJSON("later", "a", #", "delay_ms": 1000"#)),
+            "many": try await http.send(
+                "POST", "\(url)/v1/jobs", body: #"{"jobs": [\#(workJSON("a")), \#(workJSON("b"))]}"#),
             "wait": try await http.send("POST", "\(url)/v1/jobs?wait=60", body: workJSON("wait")),
             "show": try await http.send("GET", "\(url)/v1/jobs/test/k"),
             "show and wait": try await http.send("GET", "\(url)/v1/jobs/test/k?wait=60"),

@@ -18,7 +18,10 @@ struct HTTPAPIStartTests {
             (["GAIA_HTTP_LISTEN": "127.0.0.1:0", "GAIA_HTTP_TOKEN": "\(secret)ü"], "visible ASCII"),
             (["GAIA_HTTP_LISTEN": "127.0.0.1:0", "GAIA_HTTP_TOKEN_FILE": "/nowhere/token"], "/nowhere/token"),
             (
-                ["GAIA_HTTP_LISTEN": "127.0.0.1:0", "GAIA_HTTP_TOKEN": secret, "GAIA_HTTP_TOKEN_FILE": "/nowhere/token"],
+                [
+                    "GAIA_HTTP_LISTEN": "127.0.0.1:0", "GAIA_HTTP_TOKEN": secret,
+                    "GAIA_HTTP_TOKEN_FILE": "/nowhere/token",
+                ],
                 "leave one out"
             ),
             (["GAIA_HTTP_LISTEN": "8080", "GAIA_HTTP_TOKEN": secret], "'8080' is no address"),

@@ -156,7 +156,9 @@ enum RawHTTP {
         guard code == 0 else { throw NotInTime("nobody listens on port \(port)") }
         var sent = 0
         while sent < bytes.count {
-            let count = bytes[sent...].withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = bytes[sent...].withUnsafeBytes {
+                send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             // The server may answer and close before it has read everything.
             if count <= 0 { break }
             sent += count
