@@ -69,6 +69,8 @@ let package = Package(
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
         house("FleetWorker", fleet),
         house("FleetDispatcher", fleet),
+        house(
+            "FleetHTTP", fleet + web + ["FleetDispatcher"], resources: [.embedInCode("openapi.json")]),
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
@@ -81,8 +83,8 @@ let package = Package(
         .executableTarget(
             name: "gaia",
             dependencies: fleet + [
-                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "APISubsystem", "FleetStack",
-                "FleetDemoTarget", "CurlClient", arguments,
+                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP", "APISubsystem",
+                "FleetStack", "FleetDemoTarget", "CurlClient", arguments,
             ],
             swiftSettings: strict,
             // Runs where no Swift is installed, and a process takes a tenth less memory.
@@ -116,7 +118,12 @@ let package = Package(
             name: "locking-service",
             dependencies: fleet + ["FleetWorker", "FleetConfiguration", "FleetService"],
             path: "Tests/LockingService", swiftSettings: strict),
-        tests("FleetTests", fleet + ["FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetStack", "APISubsystem"]),
+        tests(
+            "FleetTests",
+            fleet + [
+                "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
+                "CurlClient",
+            ], exclude: ["Resources"]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]
 )

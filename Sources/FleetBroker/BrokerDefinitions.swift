@@ -23,7 +23,8 @@ public struct BrokerDefinitions: Sendable {
         /// Which names it may declare and delete.
         public var configure: String {
             switch self {
-            case .worker, .dispatcher, .operator: Self.nothing
+            case .worker, .operator: Self.nothing
+            case .dispatcher: "^gaia[.]wait[.].+$"
             case .producer: Self.replyQueues
             case .admin: Self.everything
             }
@@ -44,7 +45,7 @@ public struct BrokerDefinitions: Sendable {
         public var read: String {
             switch self {
             case .worker: "^gaia[.]jobs[.].+$"
-            case .dispatcher: "^gaia[.]enqueue$"
+            case .dispatcher: "^gaia[.](enqueue|wait[.].+)$"
             case .producer: Self.replyQueues
             case .operator: "^gaia[.](dead|unroutable)$"
             case .admin: Self.everything

@@ -33,6 +33,12 @@ public enum FleetBroker {
     /// Requests to the dispatcher.
     public static let enqueueQueue = "gaia.enqueue"
 
+    /// What the names of producers' queues for answers begin with.
+    public static let replyPrefix = "gaia.reply."
+    /// The same of dispatchers, which wait for results on behalf of HTTP clients. A prefix of their own, so that no producer
+    /// may declare such a queue and no dispatcher may read a producer's.
+    public static let waitPrefix = "gaia.wait."
+
     /// The queue of one subsystem's jobs.
     public static func jobsQueue(_ subsystem: String) -> String { "gaia.jobs.\(subsystem)" }
 

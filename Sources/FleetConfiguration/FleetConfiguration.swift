@@ -40,6 +40,16 @@ public struct FleetConfiguration: Sendable {
     public var apiConnectionsMax: Int
     public var apiConnectionsPerHostMax: Int
     public var apiResponseBytesMax: Int
+    /// Where the dispatcher serves HTTP; nowhere when nil.
+    public var httpListen: String?
+    /// What HTTP clients must show.
+    public var httpToken: String?
+    /// A file that holds it.
+    public var httpTokenFile: String?
+    public var httpConnectionsMax: Int
+    public var httpWaitsMax: Int
+    public var httpWaitMax: Duration
+    public var httpBodyBytesMax: Int
     public var logLevel: String
 
     /// Reads file and environment.
@@ -74,6 +84,13 @@ public struct FleetConfiguration: Sendable {
         apiConnectionsMax = try values.number("api.connections")
         apiConnectionsPerHostMax = try values.number("api.connections_per_host")
         apiResponseBytesMax = try values.number("api.response_bytes")
+        httpListen = values.text("http.listen")
+        httpToken = values.text("http.token")
+        httpTokenFile = values.text("http.token_file")
+        httpConnectionsMax = try values.number("http.connections")
+        httpWaitsMax = try values.number("http.waits")
+        httpWaitMax = .milliseconds(try values.number("http.wait_ms"))
+        httpBodyBytesMax = try values.number("http.body_bytes")
         logLevel = try values.choice("log.level")
     }
 }

@@ -61,6 +61,17 @@ public struct Setting: Sendable {
         Setting(
             "api.response_bytes", .number(0...16_777_216), "262144", "the largest response body kept in a result"),
         Setting(
+            "http.listen", .text, nil,
+            "where the dispatcher serves HTTP, such as 127.0.0.1:8080; not at all when absent"),
+        Setting(
+            "http.token", .text, nil,
+            "what HTTP clients must show as bearer token, at least 16 characters; needed with http.listen"),
+        Setting("http.token_file", .text, nil, "a file that holds the token, instead of http.token"),
+        Setting("http.connections", .number(1...100_000), "1000", "HTTP connections to a dispatcher"),
+        Setting("http.waits", .number(1...100_000), "1000", "HTTP requests that wait for a job's end at once"),
+        Setting("http.wait_ms", .number(1...60_000), "60000", "the longest that an HTTP request waits for a job's end"),
+        Setting("http.body_bytes", .number(1_024...268_435_456), "4194304", "the largest HTTP request body"),
+        Setting(
             "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info",
             "the least level that is logged, to standard error"),
     ]

@@ -3,7 +3,6 @@ import FleetBroker
 import FleetModel
 import FleetStore
 import Logging
-import PostgresClient
 
 /// Takes requests from `gaia.enqueue`, many jobs in one: those for now go to the broker, those for later into the ledger.
 /// The answer on `reply_to` says of each job what became of it, in the order of the request:
@@ -13,15 +12,14 @@ import PostgresClient
 ///           {"key": "b", "type": "api.request.v1", "status": "invalid", "message": "…"}]}
 /// ```
 ///
-/// `status` is `queued`, `scheduled`, `duplicate`, `conflict`, `invalid`, or `failed` (not enqueued, may be asked again).
-/// A request is acknowledged when all that is said in the answer is safe; after a crash it comes again, and what it had
-/// enqueued already is found by its keys.
+/// `status` is one of ``EnqueueLine/Status``; what is decided is decided by ``EnqueueDesk``. A request is acknowledged
+/// when all that is said in the answer is safe; after a crash it comes again, and what it had enqueued already is found by
+/// its keys.
 final class EnqueueService: Sendable {
-    private let store: FleetStore
+    private let desk: EnqueueDesk
     private let publisher: AMQPPublisher
     private let consumer: AMQPConsumer
     private let name: String
-    private let payloadBytesMax: Int
     private let logger: Logger
     private let done = AsyncStream.makeStream(of: Never.self)
 
@@ -32,11 +30,11 @@ final class EnqueueService: Sendable {
         store: FleetStore, publisher: AMQPPublisher, consumer: AMQPConsumer, name: String, payloadBytesMax: Int,
         logger: Logger
     ) {
-        self.store = store
+        desk = EnqueueDesk(
+            store: store, publisher: publisher, payloadBytesMax: payloadBytesMax, patience: Self.patience)
         self.publisher = publisher
         self.consumer = consumer
         self.name = name
-        self.payloadBytesMax = payloadBytesMax
         self.logger = logger
     }
 
@@ -53,15 +51,6 @@ final class EnqueueService: Sendable {
         for await _ in done.stream {}
     }
 
-    private struct Line {
-        let key: String
-        let type: String
-        var status: Status
-        var message: String?
-    }
-
-    private enum Status: String { case queued, scheduled, duplicate, conflict, invalid, failed }
-
     private func serve(_ delivery: AMQPDelivery) async {
         let request: EnqueueRequest
         do {
@@ -73,69 +62,14 @@ final class EnqueueService: Sendable {
         } catch {
             return await refuse(delivery, Rejection(.invalidJSON, error.description))
         }
-        var lines: [Line] = []
-        var now: [(line: Int, job: Job)] = []
-        var later: [(line: Int, request: ScheduleRequest)] = []
-        for (index, element) in request.jobs.enumerated() {
-            switch element {
-            case .failure(let error):
-                lines.append(Line(key: "", type: "", status: .invalid, message: error.description))
-            case .success(let document):
-                var line = Line(key: document.job.key, type: document.job.type.name, status: .queued)
-                var job = document.job
-                job.producer = delivery.properties.appID
-                if job.payload.count > payloadBytesMax {
-                    line.status = .invalid
-                    line.message = "the payload has \(job.payload.count) bytes, at most \(payloadBytesMax) are taken"
-                } else if let delay = document.delay, delay > .zero {
-                    later.append((index, ScheduleRequest(job: job, payload: document.payload, delay: delay)))
-                } else {
-                    now.append((index, job))
-                }
-                lines.append(line)
-            }
-        }
-        await schedule(later, &lines)
-        await publish(now, &lines)
-        await answer(delivery, lines)
+        await answer(
+            delivery,
+            await desk.enqueue(request.jobs, producer: delivery.properties.appID, repeats: .published))
     }
 
-    private func schedule(_ later: [(line: Int, request: ScheduleRequest)], _ lines: inout [Line]) async {
-        if later.isEmpty { return }
-        do {
-            let answers = try await Patience(limit: Self.patience)(
-                isHopeless: { !(($0 as? PostgresError)?.isTransient ?? false) },
-                { try await self.store.schedule(later.map(\.request)) })
-            for ((line, _), answer) in zip(later, answers) {
-                switch answer {
-                case .scheduled: lines[line].status = .scheduled
-                case .duplicate(let state):
-                    lines[line].status = .duplicate
-                    lines[line].message = "the job is \(state.rawValue)"
-                case .conflict:
-                    lines[line].status = .conflict
-                    lines[line].message = "the key belongs to a job with another type or payload"
-                }
-            }
-        } catch {
-            for (line, _) in later {
-                lines[line].status = .failed
-                lines[line].message = "\(error)"
-            }
-        }
-    }
-
-    private func publish(_ now: [(line: Int, job: Job)], _ lines: inout [Line]) async {
-        let outcomes = await publisher.publish(now.map { $0.job.message() })
-        for ((line, _), outcome) in zip(now, outcomes) where outcome != .confirmed {
-            lines[line].status = .failed
-            lines[line].message = "\(EnqueueOutcome(outcome))"
-        }
-    }
-
-    private func answer(_ delivery: AMQPDelivery, _ lines: [Line]) async {
+    private func answer(_ delivery: AMQPDelivery, _ lines: [EnqueueLine]) async {
         guard let replyTo = delivery.properties.replyTo, !replyTo.isEmpty else {
-            let flawed = lines.filter { $0.status != .queued && $0.status != .scheduled && $0.status != .duplicate }
+            let flawed = lines.filter { !$0.isSafe }
             guard let first = flawed.first else { return consumer.acknowledge([delivery.tag]) }
             // Nobody is there to be told, so an operator must find it.
             let text = "\(flawed.count) of \(lines.count) jobs were not enqueued; the first: \(first.message ?? "")"
@@ -143,7 +77,7 @@ final class EnqueueService: Sendable {
         }
         var json = JSONText()
         json.beginObject()
-        json.member("jobs", json: "[" + lines.map { Self.text(of: $0) }.joined(separator: ",") + "]")
+        json.member("jobs", json: "[" + lines.map(\.document).joined(separator: ",") + "]")
         json.endObject()
         var properties = AMQPProperties()
         properties.contentType = "application/json"
@@ -159,17 +93,6 @@ final class EnqueueService: Sendable {
             logger.warning("an answer to an enqueue request was not confirmed: \(outcome)")
             consumer.reject([delivery.tag], requeue: true)
         }
-    }
-
-    private static func text(of line: Line) -> String {
-        var json = JSONText()
-        json.beginObject()
-        json.member("key", line.key)
-        json.member("type", line.type)
-        json.member("status", line.status.rawValue)
-        if let message = line.message { json.member("message", message) }
-        json.endObject()
-        return json.text
     }
 
     private func refuse(_ delivery: AMQPDelivery, _ rejection: Rejection) async {

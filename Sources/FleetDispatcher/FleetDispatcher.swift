@@ -4,8 +4,8 @@
 /// whose worker died. Any number may run. All of them take enqueue requests; one leads, and does what must be done once.
 ///
 /// ```
-///  gaia.enqueue ──▶ EnqueueService ──now──▶ gaia.jobs
-///       reply_to ◀──┘      └──later──▶ ledger + agenda
+///  gaia.enqueue ──▶ EnqueueService ──▶ EnqueueDesk ──now──▶ gaia.jobs
+///       reply_to ◀──┘    (or HTTP) ──▶     └──later──▶ ledger + agenda
 ///
 ///  leader (advisory lock, term) ─┬─ StageDuty    agenda due ──▶ gaia.jobs, confirmed ──▶ struck out
 ///                                ├─ RescueDuty   worker gone, grace over ──▶ its epoch ends, its jobs are due

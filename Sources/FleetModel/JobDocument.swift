@@ -7,55 +7,53 @@ import FoundationEssentials
 /// ```
 ///
 /// `type`, `key` and `payload` are required. Optional: `delay_ms`, `deadline_ms`, `max_attempts`, `reply_to`,
-/// `correlation_id`, `subject`, `backoff` (see `Backoff`), `urgent` (true or false). A name that is not one of these is refused, so that a misspelt one is not ignored.
+/// `correlation_id`, `subject`, `backoff` (see `Backoff`), `urgent` (true or false). A name that is not one of these is
+/// refused, so that a misspelt one is not ignored.
+///
+/// With `cron` (see ``CronRequest``) it is a schedule, whose name is the key: each tick makes a job of this type and
+/// payload. Of the optional members a schedule has `reply_to`, `subject` and `max_attempts`.
 public struct JobDocument: Sendable, Equatable {
     public let job: Job
     /// The payload in canonical form.
     public let payload: String
     /// How long from now the job is to wait; nil for at once.
     public let delay: Duration?
+    /// When its jobs are due, when it is a schedule.
+    public let cron: CronRequest?
 
     /// The longest delay, ten years: a longer one is a mistake of units.
     public static let delayMax: Duration = .seconds(10 * 365 * 86_400)
 
-    public init(job: Job, payload: String, delay: Duration?) {
+    public init(job: Job, payload: String, delay: Duration?, cron: CronRequest? = nil) {
         self.job = job
         self.payload = payload
         self.delay = delay
+        self.cron = cron
+    }
+
+    /// Whether it goes to the broker at once, and not into the ledger with its time.
+    public var isForNow: Bool { cron == nil && (delay ?? .zero) <= .zero }
+
+    /// The same for another job.
+    public func with(_ change: (inout Job) -> Void) -> JobDocument {
+        var job = job
+        change(&job)
+        return JobDocument(job: job, payload: payload, delay: delay, cron: cron)
     }
 
     /// Reads canonical JSON text of one object.
     public init(canonical text: Substring.UTF8View) throws(InvalidJobDocument) {
-        guard let members = JSONSlices.members(of: text) else { throw InvalidJobDocument("a job is a JSON object") }
-        var fields: [String: Substring.UTF8View] = [:]
-        for (name, value) in members { fields[name] = value }
-        for name in fields.keys.sorted() where !Self.names.contains(name) {
-            throw InvalidJobDocument(
-                "'\(name)' is not a member of a job; known are \(Self.names.joined(separator: ", "))")
+        let fields = try DocumentFields(text, of: "a job", known: Self.names, otherwise: "a job is a JSON object")
+        guard let typeName = try fields.string("type") else { throw InvalidJobDocument("'type' is missing") }
+        guard let key = try fields.string("key") else {
+            throw InvalidJobDocument("'key' is missing: the idempotency key")
         }
-        func string(_ name: String) throws(InvalidJobDocument) -> String? {
-            guard let text = fields[name] else { return nil }
-            guard let value = try? JSONDecoder().decode(String.self, from: Data(text)) else {
-                throw InvalidJobDocument("'\(name)' must be a string")
-            }
-            return value
-        }
-        func integer(_ name: String, _ range: ClosedRange<Int>) throws(InvalidJobDocument) -> Int? {
-            guard let text = fields[name] else { return nil }
-            guard let value = Int(String(Substring(text))), range.contains(value) else {
-                throw InvalidJobDocument(
-                    "'\(name)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
-            }
-            return value
-        }
-        guard let typeName = try string("type") else { throw InvalidJobDocument("'type' is missing") }
-        guard let key = try string("key") else { throw InvalidJobDocument("'key' is missing: the idempotency key") }
         guard let payload = fields["payload"] else { throw InvalidJobDocument("'payload' is missing") }
         let type: JobType
         do { type = try JobType(validating: typeName) } catch { throw InvalidJobDocument(error.description) }
         if let flaw = Job.flaw(inKey: key) { throw InvalidJobDocument(flaw) }
         var backoff: Backoff?
-        if let text = try string("backoff") {
+        if let text = try fields.string("backoff") {
             do { backoff = try Backoff(parsing: text) } catch { throw InvalidJobDocument(error.description) }
         }
         let urgent = fields["urgent"].map { String(Substring($0)) }
@@ -63,19 +61,32 @@ public struct JobDocument: Sendable, Equatable {
             throw InvalidJobDocument("'urgent' must be true or false")
         }
         let delayMax = Int(Self.delayMax.milliseconds)
-        let delay = try integer("delay_ms", 0...delayMax)
+        let delay = try fields.integer("delay_ms", 0...delayMax)
         self.payload = String(Substring(payload))
         self.delay = delay.map { .milliseconds($0) }
         self.job = Job(
-            type: type, key: key, payload: Array(payload), replyTo: try string("reply_to"),
-            correlationID: try string("correlation_id"), subject: try string("subject"),
-            deadline: try integer("deadline_ms", 1...delayMax).map { .milliseconds($0) },
-            attemptsMax: try integer("max_attempts", 1...RetryPolicy.attemptsCeiling), backoff: backoff,
+            type: type, key: key, payload: Array(payload), replyTo: try fields.string("reply_to"),
+            correlationID: try fields.string("correlation_id"), subject: try fields.string("subject"),
+            deadline: try fields.integer("deadline_ms", 1...delayMax).map { .milliseconds($0) },
+            attemptsMax: try fields.integer("max_attempts", 1...RetryPolicy.attemptsCeiling), backoff: backoff,
             isUrgent: isUrgent)
         for (name, value) in [
             ("reply_to", job.replyTo), ("correlation_id", job.correlationID), ("subject", job.subject),
         ] {
             if let value, let flaw = Job.flaw(inShortText: value) { throw InvalidJobDocument("'\(name)' \(flaw)") }
+        }
+        cron = if let text = fields["cron"] { try CronRequest(canonical: text) } else { nil }
+        if cron != nil { try Self.checkSchedule(fields, key) }
+    }
+
+    private static func checkSchedule(_ fields: DocumentFields, _ key: String) throws(InvalidJobDocument) {
+        for name in ["delay_ms", "deadline_ms", "correlation_id", "backoff", "urgent"] where fields[name] != nil {
+            throw InvalidJobDocument("'\(name)' does not go with 'cron'; leave one of them out")
+        }
+        guard key.utf8.count <= CronRequest.nameBytesMax else {
+            throw InvalidJobDocument(
+                "the key of a schedule is its name, and has \(key.utf8.count) bytes; at most "
+                    + "\(CronRequest.nameBytesMax) are taken")
         }
     }
 
@@ -88,8 +99,53 @@ public struct JobDocument: Sendable, Equatable {
 
     private static let names = [
         "type", "key", "payload", "delay_ms", "deadline_ms", "max_attempts", "reply_to", "correlation_id", "subject",
-        "backoff", "urgent",
+        "backoff", "urgent", "cron",
     ]
+}
+
+/// The members of an object that may only have known ones.
+struct DocumentFields {
+    private var fields: [String: Substring.UTF8View] = [:]
+
+    /// - Parameter text: canonical JSON.
+    init(
+        _ text: Substring.UTF8View, of what: String, known: [String], otherwise: String
+    ) throws(InvalidJobDocument) {
+        guard let members = JSONSlices.members(of: text) else { throw InvalidJobDocument(otherwise) }
+        for (name, value) in members { fields[name] = value }
+        for name in fields.keys.sorted() where !known.contains(name) {
+            throw InvalidJobDocument(
+                "'\(name)' is not a member of \(what); known are \(known.joined(separator: ", "))")
+        }
+    }
+
+    subscript(_ name: String) -> Substring.UTF8View? { fields[name] }
+
+    func string(_ name: String) throws(InvalidJobDocument) -> String? {
+        guard let text = fields[name] else { return nil }
+        guard let value = try? JSONDecoder().decode(String.self, from: Data(text)) else {
+            throw InvalidJobDocument("'\(name)' must be a string")
+        }
+        return value
+    }
+
+    func integer(_ name: String, _ range: ClosedRange<Int>) throws(InvalidJobDocument) -> Int? {
+        guard let text = fields[name] else { return nil }
+        guard let value = Self.integer(String(Substring(text))), range.contains(value) else {
+            throw InvalidJobDocument(
+                "'\(name)' must be a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    /// A whole number, also as encoders write it that know no other kind than `5.0`.
+    private static func integer(_ text: String) -> Int? {
+        // A string or a list is none, whatever it holds; and nothing but JSON numbers begins so.
+        guard let first = text.utf8.first, first == UInt8(ascii: "-") || (0x30...0x39).contains(first) else {
+            return nil
+        }
+        return Int(text) ?? Double(text).flatMap { Int(exactly: $0) }
+    }
 }
 
 /// A request to the dispatcher: `{"jobs": [job, …]}`.
@@ -103,11 +159,18 @@ public struct EnqueueRequest: Sendable {
     public init(_ bytes: [UInt8]) throws(InvalidJobDocument) {
         let text: String
         do { text = try CanonicalJSON.text(of: bytes) } catch { throw InvalidJobDocument(error.description) }
-        guard let members = JSONSlices.members(of: text[...].utf8), members.count == 1, members[0].name == "jobs",
+        try self.init(canonical: text[...].utf8)
+    }
+
+    /// Reads canonical JSON text.
+    public init(
+        canonical text: Substring.UTF8View, atMost jobsMax: Int = EnqueueRequest.jobsMax
+    ) throws(InvalidJobDocument) {
+        guard let members = JSONSlices.members(of: text), members.count == 1, members[0].name == "jobs",
             let elements = JSONSlices.elements(of: members[0].value)
         else { throw InvalidJobDocument("a request is an object with one member, 'jobs': a list of jobs") }
-        guard elements.count <= Self.jobsMax else {
-            throw InvalidJobDocument("a request holds at most \(Self.jobsMax) jobs, this one has \(elements.count)")
+        guard elements.count <= jobsMax else {
+            throw InvalidJobDocument("a request holds at most \(jobsMax) jobs, this one has \(elements.count)")
         }
         jobs = elements.map { element in
             do throws(InvalidJobDocument) {
@@ -116,6 +179,11 @@ public struct EnqueueRequest: Sendable {
                 return .failure(error)
             }
         }
+    }
+
+    /// Whether canonical JSON text is meant as a list of jobs, and not as one job.
+    public static func isMeant(by text: Substring.UTF8View) -> Bool {
+        JSONSlices.members(of: text)?.contains { $0.name == "jobs" } ?? false
     }
 }
 

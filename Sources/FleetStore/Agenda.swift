@@ -128,6 +128,14 @@ extension FleetStore {
         return answers
     }
 
+    /// What stands in the ledger under the keys of these jobs, without writing anything: the same job, another, or nil
+    /// where there is none.
+    public func standing(_ documents: [JobDocument]) async throws -> [ScheduleAnswer?] {
+        let requests = documents.map { ScheduleRequest(job: $0.job, payload: $0.payload, delay: .zero) }
+        let standing = try await compare(requests)
+        return requests.map { standing[Comparison($0)] }
+    }
+
     private struct Comparison: Hashable {
         let identity: JobIdentity
         let type: String

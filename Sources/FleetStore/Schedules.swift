@@ -3,15 +3,7 @@ import PostgresClient
 
 /// Jobs by the clock: one for each tick of a cron expression in a time zone.
 public struct CronSchedule: Sendable {
-    /// What becomes of ticks that were missed while no dispatcher ran.
-    public enum CatchUp: String, Sendable, CaseIterable {
-        /// None of them is made up for.
-        case skip
-        /// The last one is.
-        case last
-        /// Each is.
-        case all
-    }
+    public typealias CatchUp = CronCatchUp
 
     public var name: String
     public var expression: CronExpression
@@ -26,8 +18,7 @@ public struct CronSchedule: Sendable {
     /// 0 for the type's own number.
     public var attemptsMax: Int
 
-    /// The longest name: it stands in the keys of its jobs.
-    public static let nameBytesMax = 100
+    public static let nameBytesMax = CronRequest.nameBytesMax
 
     public init(
         name: String, expression: CronExpression, zone: String = "UTC", type: JobType, payload: String,
@@ -115,8 +106,17 @@ extension FleetStore {
         return try rows.only().get(0, as: PostgresTimestamp.self).iso8601
     }
 
-    public func schedules() async throws -> [CronRecord] {
-        try await pool.execute(SQL.cronList).map { row in
+    public func schedules() async throws -> [CronRecord] { try await records(SQL.cronList) }
+
+    /// Schedules in the order of their names, so many of those that come after `name`.
+    public func schedules(after name: String, atMost limit: Int) async throws -> [CronRecord] {
+        try await records(SQL.cronPage, [.text(name), .int32(Int32(limit))])
+    }
+
+    private func records(
+        _ statement: PostgresStatement, _ arguments: [PostgresValue] = []
+    ) async throws -> [CronRecord] {
+        try await pool.execute(statement, arguments).map { row in
             CronRecord(
                 name: try row.get("name"), expression: try row.get("expression"), zone: try row.get("zone"),
                 type: try row.get("type"), payload: try row.get("payload"), catchUp: try row.get("catch_up"),

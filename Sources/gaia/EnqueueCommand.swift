@@ -18,7 +18,9 @@ struct EnqueueCommand: AsyncParsableCommand {
 
             A line of the file is one job:
               {"type": "api.request.v1", "key": "order-17", "payload": {"url": "…"}, "delay_ms": 5000}
-            with delay_ms, deadline_ms, max_attempts, reply_to, correlation_id and subject as you need them.
+            with delay_ms, deadline_ms, max_attempts, reply_to, correlation_id and subject as you need them, or
+              {"type": "api.request.v1", "key": "morning", "payload": {}, "cron": {"every": "30 7 * * mon-fri"}}
+            for a schedule, whose name is the key.
 
             The idempotency key makes a repeat harmless: after an unclear outcome, run the same command again.
             Exit status 1 when a job was not enqueued, or failed while you waited for it.
@@ -157,12 +159,7 @@ struct EnqueueCommand: AsyncParsableCommand {
         while let line = try lines.next() {
             if line.bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
             do {
-                var document = try JobDocument(line.bytes)
-                if document.job.producer == nil {
-                    var job = document.job
-                    job.producer = "gaia enqueue"
-                    document = JobDocument(job: job, payload: document.payload, delay: document.delay)
-                }
+                let document = try JobDocument(line.bytes).with { $0.producer = $0.producer ?? "gaia enqueue" }
                 documents.append((line.number, document))
             } catch {
                 isWhole = false

@@ -85,7 +85,7 @@ struct EnqueueSession: Sendable {
             answers.expect(document.job.correlationID ?? document.job.key)
         }
         var reports = [EnqueueReport?](repeating: nil, count: documents.count)
-        let now = documents.indices.filter { (documents[$0].delay ?? .zero) == .zero }
+        let now = documents.indices.filter { documents[$0].isForNow }
         for (index, outcome) in zip(now, await producer.enqueue(now.map { documents[$0].job })) {
             switch outcome {
             case .queued: reports[index] = EnqueueReport(status: "queued", message: nil)
@@ -95,7 +95,7 @@ struct EnqueueSession: Sendable {
                     status: "unknown", message: "it may be enqueued; run the command again: \(reason)")
             }
         }
-        let later = documents.indices.filter { (documents[$0].delay ?? .zero) > .zero }
+        let later = documents.indices.filter { !documents[$0].isForNow }
         if !later.isEmpty {
             for (index, report) in zip(later, try await request(later.map { documents[$0] })) {
                 reports[index] = report
@@ -162,11 +162,20 @@ extension JobDocument {
         text.member("key", job.key)
         text.member("payload", json: payload)
         if let delay { text.member("delay_ms", delay.milliseconds) }
+        if let cron {
+            text.beginObject("cron")
+            text.member("every", cron.expression.description)
+            text.member("zone", cron.zone)
+            text.member("catch_up", cron.catchUp.rawValue)
+            text.endObject()
+        }
         if let deadline = job.deadline { text.member("deadline_ms", deadline.milliseconds) }
         if let attemptsMax = job.attemptsMax { text.member("max_attempts", attemptsMax) }
         if let replyTo = job.replyTo { text.member("reply_to", replyTo) }
         if let correlationID = job.correlationID { text.member("correlation_id", correlationID) }
         if let subject = job.subject { text.member("subject", subject) }
+        if let backoff = job.backoff { text.member("backoff", backoff.description) }
+        if job.isUrgent { text.member("urgent", json: "true") }
         text.endObject()
         return text.text
     }

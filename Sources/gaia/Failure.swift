@@ -2,6 +2,7 @@ import AMQPClient
 import ArgumentParser
 import FleetBroker
 import FleetConfiguration
+import FleetHTTP
 import FleetStack
 import FleetStore
 import Foundation
@@ -33,6 +34,8 @@ struct CommandFailure: Error, CustomStringConvertible {
     init(_ error: any Error) {
         switch error {
         case let failure as CommandFailure: self = failure
+        case let error as HTTPListenError:
+            self.init(error.isTaken ? .unavailable : .configuration, "http.listen (GAIA_HTTP_LISTEN): \(error)")
         case is ConfigurationError: self.init(.configuration, "\(error)")
         case is NotReady, is BrokerNotReady, is StackError: self.init(.unavailable, "\(error)")
         case let error as AMQPError:

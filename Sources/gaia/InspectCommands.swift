@@ -37,7 +37,7 @@ struct JobCommand: AsyncParsableCommand {
                     )
                 }
                 if json {
-                    let text = try found.map { try Terminal.json(JobView($0)) }.joined(separator: ",\n")
+                    let text = try found.map { try Terminal.json(JSONValue($0.document)) }.joined(separator: ",\n")
                     Terminal.print("[\(text)]")
                 } else {
                     Terminal.print(try found.map { try JobView($0).text }.joined(separator: "\n\n"))
@@ -165,8 +165,8 @@ extension JobCommand {
     }
 }
 
-/// A job as it is printed.
-struct JobView: Encodable {
+/// A job as it is printed for a person; as JSON it is `JobRecord.document`.
+struct JobView {
     let subsystem, key, type, state: String
     let attempt, attemptsMax: Int
     let token: Int64
@@ -180,19 +180,6 @@ struct JobView: Encodable {
     let crashes: Int
     let backoff: String?
     let urgent: Bool
-
-    enum CodingKeys: String, CodingKey {
-        case subsystem, key, type, state, attempt, token, worker, subject, producer, payload, output, errors, progress,
-            crashes, backoff, urgent
-        case attemptsMax = "max_attempts"
-        case replyTo = "reply_to"
-        case correlationID = "correlation_id"
-        case createdAt = "created_at"
-        case notBefore = "not_before"
-        case deadlineAt = "deadline_at"
-        case claimedAt = "claimed_at"
-        case finishedAt = "finished_at"
-    }
 
     init(_ record: JobRecord) throws {
         (subsystem, key) = (record.identity.subsystem, record.identity.key)
@@ -292,6 +279,8 @@ enum JSONValue: Codable, Sendable {
             self = .object(try container.decode([String: JSONValue].self))
         }
     }
+
+    init(_ text: [UInt8]) throws { self = try JSONDecoder().decode(JSONValue.self, from: Data(text)) }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()

@@ -1,6 +1,7 @@
 import APISubsystem
 import ArgumentParser
 import FleetDispatcher
+import FleetHTTP
 import FleetModel
 import FleetService
 import FleetWorker
@@ -84,7 +85,10 @@ struct DispatcherCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "dispatcher",
         abstract: "Take enqueue requests, stage jobs for later and retries, rescue jobs of dead workers.",
-        discussion: "Start two or three: one leads, another takes over when it dies.")
+        discussion: """
+            Start two or three: one leads, another takes over when it dies. With http.listen and http.token set, each also
+            serves jobs over HTTP.
+            """)
 
     @OptionGroup var settings: SettingsOptions
     @Option(name: .long, help: "How this dispatcher is called in tables, logs and the management UI.")
@@ -93,8 +97,14 @@ struct DispatcherCommand: AsyncParsableCommand {
     func run() async throws {
         try await report {
             let loaded = try settings.load()
-            let dispatcher = Dispatcher(try loaded.dispatcher(name: name), logger: loaded.logger)
-            try await serve([dispatcher], logger: loaded.logger)
+            let configuration = try loaded.dispatcher(name: name)
+            let ready = Readiness()
+            var services: [any Service] = [Dispatcher(configuration, logger: loaded.logger) { ready.reach() }]
+            if let http = try loaded.http(configuration.name) {
+                // The last is shut down first: no request comes in while the dispatcher drains.
+                services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))
+            }
+            try await serve(services, logger: loaded.logger)
         }
     }
 }

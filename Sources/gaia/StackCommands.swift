@@ -2,6 +2,7 @@ import ArgumentParser
 import FleetBroker
 import FleetConfiguration
 import FleetDispatcher
+import FleetHTTP
 import FleetModel
 import FleetService
 import FleetStack
@@ -148,12 +149,21 @@ struct UpCommand: AsyncParsableCommand {
                 started.map { "In another terminal:\n" + $0.exports },
                 "Try: gaia enqueue --type gaia.noop.v1 --wait",
             ].compactMap { $0 } + steps.map { "schema: applied \($0.version) \($0.name)" }, parts: 2)
-        let dispatcher = Dispatcher(try loaded.dispatcher(name: nil), logger: loaded.logger) { ready.partIsReady() }
+        let configuration = try loaded.dispatcher(name: nil)
+        let dispatching = Readiness()
+        let dispatcher = Dispatcher(configuration, logger: loaded.logger) {
+            ready.partIsReady()
+            dispatching.reach()
+        }
+        let http = try loaded.http(configuration.name).map {
+            HTTPService($0, after: dispatching.isReached, logger: loaded.logger)
+        }
         try await loaded.withAPI { api in
             let worker = Worker(
                 try WorkerConfiguration(loaded), definitions: Catalogue.definitions(api), logger: loaded.logger
             ) { ready.partIsReady() }
-            try await serve([dispatcher, worker], logger: loaded.logger)
+            // The last is shut down first.
+            try await serve([dispatcher, worker] + (http.map { [$0] } ?? []), logger: loaded.logger)
         }
     }
 }

@@ -39,6 +39,10 @@ struct ConfigurationTests {
             #expect(configuration.apiConnectionsMax == 1_000)
             #expect(configuration.apiConnectionsPerHostMax == 256)
             #expect(configuration.apiResponseBytesMax == 256 << 10)
+            #expect(configuration.httpListen == nil && configuration.httpToken == nil)
+            #expect(configuration.httpTokenFile == nil)
+            #expect((configuration.httpConnectionsMax, configuration.httpWaitsMax) == (1_000, 1_000))
+            #expect(configuration.httpWaitMax == .seconds(60) && configuration.httpBodyBytesMax == 4 << 20)
             #expect(configuration.logLevel == "info")
         }
     }
@@ -61,6 +65,8 @@ struct ConfigurationTests {
             dispatcher: {poll_ms: 10, grace_ms: 0}
             limits: {payload_bytes: 10, output_bytes: 20}
             api: {connections: 5, connections_per_host: 2, response_bytes: 0}
+            http:
+              {listen: "[::1]:80", token: t, token_file: /f, connections: 3, waits: 4, wait_ms: 5, body_bytes: 1024}
             log: {level: debug}
             """)
         #expect(configuration.amqpURL == "amqp://a:b@h:5672/v")
@@ -78,6 +84,10 @@ struct ConfigurationTests {
         #expect((configuration.payloadBytesMax, configuration.outputBytesMax) == (10, 20))
         #expect((configuration.apiConnectionsMax, configuration.apiConnectionsPerHostMax) == (5, 2))
         #expect(configuration.apiResponseBytesMax == 0)
+        #expect(configuration.httpListen == "[::1]:80" && configuration.httpToken == "t")
+        #expect(configuration.httpTokenFile == "/f")
+        #expect((configuration.httpConnectionsMax, configuration.httpWaitsMax) == (3, 4))
+        #expect(configuration.httpWaitMax == .milliseconds(5) && configuration.httpBodyBytesMax == 1_024)
         #expect(configuration.logLevel == "debug")
     }
 

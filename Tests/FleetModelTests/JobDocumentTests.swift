@@ -124,6 +124,21 @@ struct EnqueueRequestTests {
         #expect(jobs[3] == .failure(InvalidJobDocument("'type' is missing")))
     }
 
+    @Test("A whole number is one however it is spelled", arguments: ["5000", "5000.0", "5e3", "5.000E+3"])
+    func wholeNumbers(text: String) throws {
+        let document = try JobDocument(
+            Array(#"{"type":"a.b.v1","key":"k","payload":1,"delay_ms":\#(text)}"#.utf8))
+        #expect(document.delay == .seconds(5))
+    }
+
+    @Test("One job is told from a list")
+    func meant() throws {
+        #expect(EnqueueRequest.isMeant(by: #"{"jobs":5}"#[...].utf8))
+        for text in [#"{"key":"jobs"}"#, #"["jobs"]"#, "5", "{}"] {
+            #expect(!EnqueueRequest.isMeant(by: text[...].utf8), "\(text)")
+        }
+    }
+
     @Test("An empty list is a request")
     func none() throws { #expect(try request(#"{"jobs":[]}"#).jobs.isEmpty) }
 
@@ -145,5 +160,60 @@ struct EnqueueRequestTests {
         #expect(error?.description.contains("at most 10000") == true)
         let broken = #expect(throws: InvalidJobDocument.self) { try request(#"{"jobs":["#) }
         #expect(broken?.description.contains("no JSON") == true)
+    }
+}
+
+@Suite("A schedule as a document")
+struct CronRequestTests {
+    private func read(_ cron: String, _ more: String = "", key: String = "s") throws(InvalidJobDocument) -> JobDocument
+    {
+        try JobDocument(
+            Array(#"{"type":"api.request.v1","key":"\#(key)","payload":{},"cron":\#(cron)\#(more)}"#.utf8))
+    }
+
+    @Test("Zone and catch-up have their defaults, and it is not for now")
+    func defaults() throws {
+        let document = try read(#"{"every":"30 7 * * mon-fri"}"#)
+        let cron = try #require(document.cron)
+        #expect((cron.expression.description, cron.zone, cron.catchUp) == ("30 7 * * mon-fri", "UTC", .skip))
+        #expect(!document.isForNow && document.with { $0.producer = "x" }.cron == cron)
+        let whole = try read(
+            #"{"every":"@daily","zone":"Europe/Berlin","catch_up":"all"}"#,
+            #","reply_to":"q","subject":"Ada","max_attempts":3"#)
+        #expect((whole.cron?.zone, whole.cron?.catchUp, whole.job.attemptsMax) == ("Europe/Berlin", .all, 3))
+    }
+
+    @Test("The name may have a hundred bytes")
+    func name() throws {
+        _ = try read(#"{"every":"@daily"}"#, key: String(repeating: "k", count: 100))
+        let error = #expect(throws: InvalidJobDocument.self) {
+            try read(#"{"every":"@daily"}"#, key: String(repeating: "k", count: 101))
+        }
+        #expect(error?.description.contains("at most 100") == true)
+    }
+
+    @Test(
+        "What is none says why",
+        arguments: [
+            ("5", "must be an object"), ("{}", "'every' is missing"), (#"{"every":5}"#, "'every' must be a string"),
+            (#"{"every":"x"}"#, "'every'"), (#"{"every":"@daily","zone":""}"#, "'zone'"),
+            (#"{"every":"@daily","zone":"a\u0000"}"#, "'zone'"), (#"{"every":"@daily","catch_up":"x"}"#, "'catch_up'"),
+            (#"{"every":"@daily","more":1}"#, "'more' is not a member of 'cron'"),
+            (#"{"every":"5/9223372036854775807 * * * *","catch_up":"x"}"#, "'catch_up'"),
+        ])
+    func flaws(cron: String, words: String) {
+        let error = #expect(throws: InvalidJobDocument.self) { try read(cron) }
+        #expect(error?.description.contains(words) == true, "\(String(describing: error))")
+    }
+
+    @Test(
+        "Members that a schedule has not are refused",
+        arguments: ["delay_ms", "deadline_ms", "correlation_id", "backoff", "urgent"])
+    func members(name: String) {
+        let values = ["correlation_id": #""c""#, "backoff": #""fixed 5s""#, "urgent": "true"]
+        let error = #expect(throws: InvalidJobDocument.self) {
+            try read(#"{"every":"@daily"}"#, #","\#(name)":\#(values[name] ?? "5")"#)
+        }
+        #expect(error?.description == "'\(name)' does not go with 'cron'; leave one of them out")
     }
 }

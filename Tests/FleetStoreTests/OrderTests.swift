@@ -50,6 +50,7 @@ struct CancelTests {
             let record = try await ledger.record("k")
             #expect((record.state, record.attempt) == ("cancelled", 0))
             #expect(record.errors.contains("no longer wanted") && record.finishedAt != nil)
+            #expect(record.errors.hasPrefix("[{"), "a list, as for any other job")
             #expect(try await ledger.claim(Ledger.request("k"), by: worker).word == "finished")
             #expect(try await ledger.claim(Ledger.request("other"), by: worker).word == "claimed")
         }

@@ -69,6 +69,29 @@ struct DispatcherTests {
         }
     }
 
+    @Test("A schedule may stand in a request beside jobs")
+    func schedule() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(recorder)]) { fleet in
+            try await request(
+                """
+                {"jobs": [
+                  {"type": "test.work.v1", "key": "now", "payload": {"text": "a"}},
+                  {"type": "test.work.v1", "key": "bell", "payload": {"text": "ring"}, "cron": {"every": "@yearly"}},
+                  {"type": "test.work.v1", "key": "nowhere", "payload": {}, "cron": {"every": "@daily", "zone": "No/Where"}}
+                ]}
+                """, "batch", to: fleet)
+            let answer = try await fleet.mailbox.reply("batch")
+            #expect(statuses(answer) == ["queued", "scheduled", "invalid"])
+            #expect(answer.document["jobs"]?[2]?["message"]?.string?.contains("No/Where") == true)
+            let schedules = try await fleet.store.schedules()
+            #expect(schedules.map(\.name) == ["bell"])
+            let bell = try #require(schedules.first)
+            #expect(bell.expression == "@yearly")
+            #expect(answer.document["jobs"]?[1]?["next_at"] == .string(bell.nextAt))
+        }
+    }
+
     @Test("A job for later keeps what its producer asked for")
     func laterWithProperties() async throws {
         try await TestFleet.use(dispatchers: 1, definitions: [Work.definition(Recorder())]) { fleet in

@@ -93,6 +93,24 @@ struct RightsTests {
         }
     }
 
+    @Test("A dispatcher that serves HTTP hears of results with the rights that it has")
+    func http() async throws {
+        try await use { guarded in
+            try await guarded.importing(guarded.definitions.topology)
+            try await ProgramGroup.use(environment: guarded.place.environment) { programs in
+                _ = try await programs.serve("worker", "worker", ["GAIA_AMQP_URL": try guarded.url(.worker)])
+                let dispatcher = try await HTTPFleet.serve(
+                    programs, "dispatcher", ["GAIA_AMQP_URL": try guarded.url(.dispatcher)])
+                try await HTTPClient.use { http in
+                    let answer = try await http.send(
+                        "POST", dispatcher.url + "/v1/jobs?wait=60",
+                        body: #"{"type": "gaia.noop.v1", "key": "k", "payload": {}}"#)
+                    #expect((answer.status, answer.json["state"]) == (200, .string("succeeded")), "\(answer)")
+                }
+            }
+        }
+    }
+
     /// What somebody tries to do at the broker.
     struct Attempt: Sendable, CustomTestStringConvertible {
         let testDescription: String
@@ -132,7 +150,8 @@ struct RightsTests {
         ),
         .dispatcher: (
             [
-                .declare("gaia.jobs.more"), .delete("gaia.enqueue"), .deleteExchange("gaia.jobs"),
+                .declare("gaia.jobs.more"), .declare("gaia.reply.other"), .delete("gaia.enqueue"),
+                .deleteExchange("gaia.jobs"),
                 .bind("gaia.enqueue", "gaia.jobs"), .get("gaia.jobs.gaia"), .get("gaia.dead"),
                 .purge("gaia.jobs.gaia"),
             ], ["gaia.results", "gaia.unroutable", "gaia.control"]
@@ -141,7 +160,7 @@ struct RightsTests {
             [
                 .get("gaia.jobs.gaia"), .get("gaia.dead"), .get("gaia.enqueue"), .purge("gaia.jobs.gaia"),
                 .delete("gaia.jobs.gaia"), .deleteExchange("gaia.jobs"), .declare("gaia.jobs.more"),
-                .declare("other"), .bind("gaia.jobs.gaia", "gaia.results"),
+                .declare("other"), .declare("gaia.wait.other"), .bind("gaia.jobs.gaia", "gaia.results"),
             ], ["", "gaia.results", "gaia.events", "gaia.dead", "gaia.unroutable", "gaia.control"]
         ),
         .operator: (

@@ -23,7 +23,8 @@ select a.subsystem, a.key, a.type, case when a.called_off then 'cancelled' else 
     sha256(convert_to(a.payload, 'UTF8')), a.reply_to, a.correlation_id, a.subject, a.traceparent, a.producer, now(),
     now() + a.deadline_ms * interval '1 millisecond', a.repeatable, a.backoff, a.urgent,
     case when a.called_off then now() end,
-    case when a.called_off then jsonb_build_array(gaia.error_of(a.subsystem, a.key, 'cancelled', 0, null)) else '[]' end
+    case when a.called_off then jsonb_build_array(gaia.error_of(a.subsystem, a.key, 'cancelled', 0, null))
+        else '[]' end
 from arrived a, me
 order by a.subsystem, a.key
 on conflict (subsystem, key) do update

@@ -1,0 +1,64 @@
+import FleetConfiguration
+import FleetHTTP
+import FleetService
+import FleetStore
+import Foundation
+import Logging
+import ServiceLifecycle
+
+extension FleetConfiguration {
+    /// What is served over HTTP; nil when no address is given.
+    ///
+    /// - Parameter name: the dispatcher's, beside which it is served.
+    func http(_ name: String) throws -> HTTPConfiguration? {
+        guard let httpListen else { return nil }
+        let address: HTTPAddress
+        do { address = try HTTPAddress(parsing: httpListen) } catch {
+            throw ConfigurationError("http.listen (GAIA_HTTP_LISTEN): \(error)")
+        }
+        var configuration = HTTPConfiguration(
+            address: address, token: try bearerToken(), amqp: try amqp(name), database: try database(name), name: name)
+        configuration.payloadBytesMax = payloadBytesMax
+        configuration.bodyBytesMax = httpBodyBytesMax
+        configuration.connectionsMax = httpConnectionsMax
+        configuration.waitsMax = httpWaitsMax
+        configuration.waitMax = httpWaitMax
+        return configuration
+    }
+
+    private func bearerToken() throws -> BearerToken {
+        switch (httpToken, httpTokenFile) {
+        case (.some, .some):
+            throw ConfigurationError(
+                "http.token (GAIA_HTTP_TOKEN) and http.token_file (GAIA_HTTP_TOKEN_FILE) are both set; leave one out")
+        case (nil, nil):
+            throw ConfigurationError(
+                "http.listen is set and no token is: set http.token (GAIA_HTTP_TOKEN) to at least "
+                    + "\(BearerToken.bytesMin) characters, or name a file with http.token_file")
+        case (let token?, nil): return try Self.token(token, from: "http.token (GAIA_HTTP_TOKEN)")
+        case (nil, let path?):
+            let text: String
+            do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
+                throw ConfigurationError(
+                    "http.token_file (GAIA_HTTP_TOKEN_FILE): \(path) cannot be read: \(error.localizedDescription)")
+            }
+            return try Self.token(
+                text.trimmingCharacters(in: .whitespacesAndNewlines), from: "http.token_file (GAIA_HTTP_TOKEN_FILE)")
+        }
+    }
+
+    private static func token(_ text: String, from place: String) throws(ConfigurationError) -> BearerToken {
+        do { return try BearerToken(text) } catch {
+            throw ConfigurationError("\(place) cannot be the token: \(error)")
+        }
+    }
+}
+
+/// Tells a service when another has become ready.
+struct Readiness: Sendable {
+    private let channel = AsyncStream.makeStream(of: Never.self)
+
+    var isReached: AsyncStream<Never> { channel.stream }
+
+    func reach() { channel.continuation.finish() }
+}
