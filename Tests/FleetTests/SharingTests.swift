@@ -27,7 +27,8 @@ struct SharingTests {
             },
         ]
         try await TestFleet.use(workers: 4, definitions: definitions, configure: { $0.slotsDefault = 8 }) { fleet in
-            let jobs = 200
+            // More than three could prefetch, should the fourth come late.
+            let jobs = 400
             try await fleet.enqueue((1...jobs).map { try Job(Work("a"), key: "k-\($0)", replyTo: "reply") })
             // Each has eight of its own and of the other's all but two.
             try await eventually("idle slots to be lent") { recorder.runs.count == 4 * 14 }
