@@ -259,6 +259,8 @@ private struct DeadItemView: Encodable {
 struct DeadDesk: Sendable {
     /// Messages that are looked at, from the head of each queue.
     static let messagesMax = 1_000
+    /// And of these no more than so many bytes: all are in hand at once.
+    static let messageBytesMax = 64 << 20
     /// Jobs a statement.
     static let batch = 500
 
@@ -288,14 +290,15 @@ struct DeadDesk: Sendable {
         var messages: [SetAsideMessage] = []
         for queue in [FleetBroker.deadQueue, FleetBroker.unroutableQueue] {
             guard try await broker.queueStatus(queue) != nil else { continue }
-            var count = 0
-            while count < Self.messagesMax, let delivery = try await broker.get(queue) {
+            var (count, bytes) = (0, 0)
+            while count < Self.messagesMax, bytes < Self.messageBytesMax, let delivery = try await broker.get(queue) {
                 messages.append(SetAsideMessage(delivery))
                 count += 1
+                bytes += delivery.body.count
                 if count.isMultiple(of: 100) { Progress.shared.show("reading \(queue): \(count) messages") }
             }
             Progress.shared.clear()
-            if count == Self.messagesMax {
+            if count == Self.messagesMax || bytes >= Self.messageBytesMax {
                 Terminal.error("gaia: only the first \(Terminal.grouped(count)) messages of \(queue) are looked at")
             }
         }
