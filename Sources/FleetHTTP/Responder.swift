@@ -53,22 +53,25 @@ struct Responder: HTTPResponder {
     func respond(to request: Request, context: ConnectionContext) async throws -> Response {
         var response: Response
         var isReadToItsEnd = !request.hasBody
+        var isLast = false
         do {
             let call = try open(request)
             if call.wait != nil {
+                isLast = true
                 // Reads on behind the body, to hear of the client's end; the connection can take no further request then.
                 response = try await request.body.consumeWithInboundCloseHandler { body in
                     try await answer(call, request, body, &isReadToItsEnd)
                 } onInboundClosed: {
                     call.hangUp.happened()
                 }
-                response.headers[.connection] = "close"
             } else {
                 response = try await answer(call, request, request.body, &isReadToItsEnd)
             }
         } catch let problem as Problem {
             response = problem.response
         }
+        // Said with a refusal too, or the client would send its next request to a connection that is about to close.
+        if isLast { response.headers[.connection] = "close" }
         if !isReadToItsEnd { closeSoon(&response, context.channel) }
         if request.method == .head {
             response = Response(status: response.status, headers: response.headers)

@@ -90,6 +90,7 @@ struct HTTPAPIWaitTests {
                 #"{"type": "test.work.v1", "key": "k", "payload": {"text": 5}}"#, "?wait=60")
             #expect(invalid.isProblem(422, "'text' is not of type string"), "\(invalid)")
             #expect(invalid.json["outcome"] == .string("rejected"))
+            #expect(invalid.header("Connection") == "close", "the connection takes no further request")
             #expect(invalid.json["reason"] == .string("invalid-parameters"))
             let unknown = try await fleet.post(#"{"type": "test.other.v1", "key": "k", "payload": {}}"#, "?wait=60")
             #expect(unknown.isProblem(422) && unknown.json["reason"] == .string("unknown-type"), "\(unknown)")
