@@ -224,16 +224,22 @@ struct LockTests {
                         let questions = names.shuffled().enumerated().map {
                             LockQuestion(name: $1, request: Int64($0), holder: "", wait: Self.long)
                         }
-                        let answers = try await ledger.store.enterLocks(questions, by: worker)
-                        #expect(answers.allSatisfy { $0 == .waiting || $0.token != nil })
-                        var open = questions.map { LockRequest(name: $0.name, request: $0.request) }
                         // A name that another batch holds up for long on a busy machine is asked for again.
+                        var asked = questions
+                        var taken = 0
+                        while !asked.isEmpty {
+                            let answers = try await ledger.store.enterLocks(asked, by: worker)
+                            #expect(answers.allSatisfy { $0 == .waiting || $0 == .busy || $0.token != nil })
+                            taken += answers.count { $0.token != nil }
+                            asked = zip(asked, answers).filter { $1 == .busy }.map(\.0)
+                        }
+                        var open = questions.map { LockRequest(name: $0.name, request: $0.request) }
                         try await ledger.eventually {
                             let left = try await ledger.store.leaveLocks(open, by: worker)
                             open = zip(open, left).filter { $1 == .busy }.map(\.0)
                             return open.isEmpty
                         }
-                        return answers.count { $0.token != nil }
+                        return taken
                     }
                 }
                 try await group.waitForAll()
