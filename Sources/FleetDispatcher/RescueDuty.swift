@@ -3,8 +3,8 @@ import FleetStore
 import Logging
 import Synchronization
 
-/// Ends the epoch of workers that are gone, which frees their jobs, and makes due what was parked on them. A worker whose liveness lock is free gets a grace in
-/// which to take it again; one whose lease has run out gets none.
+/// Ends the epoch of workers that are gone, which frees their jobs, and makes due what was parked on them. A worker whose
+/// liveness lock is free gets a grace in which to take it again; one whose lease has run out gets none.
 final class RescueDuty: Duty {
     private let store: FleetStore
     private let poll: Duration
