@@ -78,7 +78,7 @@ let package = Package(
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
-        house("FleetDemoTarget", web + [log]),
+        house("FleetDemoTarget", web + ["FleetModel", log]),
 
         .executableTarget(
             name: "gaia",
@@ -102,7 +102,7 @@ let package = Package(
         // Tests, and what they are written with.
         house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack"]),
         tests("CurlClientTests", ["CurlClient"], exclude: ["Resources"]),
-        tests("AMQPClientTests", ["AMQPClient", "FleetStack", log]),
+        tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),

@@ -1,3 +1,4 @@
+internal import FleetModel
 internal import Synchronization
 
 /// What a target did since it was made.
@@ -124,12 +125,7 @@ final class EffectLedger: Sendable {
 
     /// Drawn from seed, key and attempt alone: two runs that ask in another order meet the same fates.
     private func decide(_ key: String, _ attempt: UInt32) -> Attempt {
-        var generator = SplitMix64(state: seed)
-        // FNV-1a, as Swift's own hashing differs from process to process.
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in key.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        generator.state = generator.next() ^ hash
-        generator.state = generator.next() ^ UInt64(attempt)
+        var generator = SplitMix64(seed: seed).split("\(attempt) \(key)")
         let draw = Double.random(in: 0..<1, using: &generator)
         let latency = Int.random(in: behaviour.latencyMilliseconds, using: &generator)
         let fate: Attempt.Fate
@@ -143,18 +139,5 @@ final class EffectLedger: Sendable {
             fate = .succeeds
         }
         return Attempt(fate: fate, latencyMilliseconds: latency)
-    }
-}
-
-/// Sebastiano Vigna's generator: small, and the same numbers from the same seed for ever.
-private struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

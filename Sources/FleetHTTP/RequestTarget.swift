@@ -1,5 +1,6 @@
 import FleetModel
 import FleetStore
+import Foundation
 import HTTPTypes
 
 /// What stands there to be asked.
@@ -76,32 +77,12 @@ struct RequestTarget: Sendable, Equatable {
 
     /// Undoes percent-encoding.
     private static func decode(_ text: Substring, _ place: String) throws(Problem) -> String {
-        var bytes: [UInt8] = []
-        var rest = text.utf8
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard let high = rest.popFirst().flatMap(hexDigit), let low = rest.popFirst().flatMap(hexDigit) else {
-                throw .badRequest(
-                    "\(place) holds a '%' that two hexadecimal digits do not follow; write a bare % as %25")
-            }
-            bytes.append(high << 4 | low)
-        }
-        guard let decoded = String(validating: bytes, as: UTF8.self) else {
-            throw .badRequest("\(place) holds encoded bytes that are not UTF-8")
+        guard let decoded = String(text).removingPercentEncoding else {
+            throw .badRequest(
+                "\(place) holds a '%' that two hexadecimal digits do not follow (write a bare % as %25), or encoded bytes "
+                    + "that are not UTF-8")
         }
         return decoded
-    }
-
-    private static func hexDigit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
-        default: nil
-        }
     }
 
     // MARK: What it means

@@ -10,7 +10,7 @@ import Foundation
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the fleet on this machine.",
-        subcommands: [Throughput.self, Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self])
+        subcommands: [Throughput.self, Ledger.self, Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self])
 
     struct Throughput: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -73,7 +73,7 @@ struct BenchCommand: AsyncParsableCommand {
                         })
                 try await fleet.stop()
                 let after = try await store.ledgerSize()
-                let done = try await store.countJobs(keyPrefix: BenchRun.keyPrefix)
+                let done = try await store.countJobs(keyPrefix: run.keyPrefix)
                 guard done == jobs else {
                     throw CommandFailure(.workFailed, "the ledger counts \(done) of \(jobs) jobs as done")
                 }
@@ -95,19 +95,14 @@ struct BenchCommand: AsyncParsableCommand {
         let before, after: LedgerSize
 
         var text: String {
-            func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
-            let sizes = Terminal.table(
-                ["ledger", "jobs", "table", "index"],
-                [("before", before), ("after", after)].map {
-                    [$0, Terminal.grouped($1.jobs), megabytes($1.tableBytes), megabytes($1.indexBytes)]
-                })
+            let sizes = LedgerSize.table([("before", before), ("after", after)])
             return Terminal.table(
                 ["jobs", "workers", "seconds", "jobs/s", "published/s", "worker idle", "worker at load"],
                 [
                     [
                         Terminal.grouped(jobs), "\(workers)", String(format: "%.1f", seconds),
                         Terminal.grouped(Int(jobsPerSecond)), Terminal.grouped(Int(publishedPerSecond)),
-                        megabytes(workerIdleBytes), megabytes(workerPeakBytes),
+                        Terminal.megabytes(workerIdleBytes), Terminal.megabytes(workerPeakBytes),
                     ]
                 ]) + (finished > 0 ? "\n\n\(sizes)" : "")
         }
@@ -115,19 +110,24 @@ struct BenchCommand: AsyncParsableCommand {
 }
 
 /// One measured run: publishes and counts results at the same time.
-private struct BenchRun: Sendable {
+struct BenchRun: Sendable {
     let configuration: FleetConfiguration
     let jobs: Int
+    /// What the keys of its jobs begin with.
+    let keyPrefix: String
     let residentBytes: @Sendable () -> Int
 
-    static let keyPrefix = "bench-"
     /// Jobs in one publish call.
     private static let batch = 250
     private static let lanes = 4
 
-    init(_ configuration: FleetConfiguration, jobs: Int, residentBytes: @escaping @Sendable () -> Int) {
+    init(
+        _ configuration: FleetConfiguration, jobs: Int, keyPrefix: String = "bench-",
+        residentBytes: @escaping @Sendable () -> Int = { 0 }
+    ) {
         self.configuration = configuration
         self.jobs = jobs
+        self.keyPrefix = keyPrefix
         self.residentBytes = residentBytes
     }
 
@@ -140,7 +140,7 @@ private struct BenchRun: Sendable {
                     for start in stride(from: lane * Self.batch, to: jobs, by: Self.lanes * Self.batch) {
                         let outcomes = await producer.enqueue(
                             (start..<min(start + Self.batch, jobs)).map {
-                                Job(type: NoopParameters.type, key: "\(Self.keyPrefix)\($0)", payload: payload)
+                                Job(type: NoopParameters.type, key: "\(keyPrefix)\($0)", payload: payload)
                             })
                         if let open = outcomes.first(where: { $0 != .queued }) {
                             throw CommandFailure(.workFailed, "a job could not be published: \(open)")

@@ -45,6 +45,8 @@ enum Terminal {
         return (number < 0 ? "-" : "") + String(text.reversed())
     }
 
+    static func megabytes(_ bytes: Int) -> String { String(format: "%.1f MB", Double(bytes) / 1e6) }
+
     static func seconds(_ duration: Duration) -> String { String(format: "%.1f s", duration.inSecondsValue) }
 
     static func json(_ value: some Encodable) throws -> String {

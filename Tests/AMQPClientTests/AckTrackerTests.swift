@@ -1,4 +1,5 @@
 import AMQPClient
+import FleetModel
 import Testing
 
 @Suite struct AckTrackerTests {
@@ -73,7 +74,7 @@ import Testing
 
     /// A model of the broker: every tag must be told exactly once, and `multiple` must name an open tag.
     @Test(arguments: 0..<20) func `random settling tells every delivery exactly once`(seed: UInt64) {
-        var random = SplitMix(state: seed)
+        var random = SplitMix64(seed: seed)
         var tracker = AckTracker()
         var open: Set<UInt64> = []
         var unsettled: [UInt64] = []
@@ -107,18 +108,5 @@ import Testing
         _ = commands(&tracker, force: true)
         for tag in unsettled { acknowledge(tag, &tracker) }
         #expect(commands(&tracker).count <= 1 + 50)
-    }
-}
-
-/// A small repeatable source of randomness.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

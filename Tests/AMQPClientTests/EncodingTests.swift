@@ -1,4 +1,5 @@
 import AMQPClient
+import FleetModel
 import Testing
 
 @Suite struct EncodingTests {
@@ -57,7 +58,7 @@ import Testing
     @Test func `a buffer keeps its bytes while it grows, drains and is patched`() {
         let buffer = WireBuffer()
         var expected: [UInt8] = []
-        var random = SplitMix(state: 1)
+        var random = SplitMix64(seed: 1)
         for round in 0..<2000 {
             let chunk = [UInt8](
                 repeating: UInt8(truncatingIfNeeded: round), count: Int.random(in: 0...400, using: &random))

@@ -1,4 +1,5 @@
 import AMQPClient
+import FleetModel
 import Testing
 
 /// What goes through a real broker comes out as it went in.
@@ -53,7 +54,7 @@ import Testing
 
     @Test func `bodies of a mebibyte are cut up and put together again`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
-            var random = SplitMix(state: 7)
+            var random = SplitMix64(seed: 7)
             let bodies = (0..<8).map { extra in
                 (0..<(1 << 20) + extra).map { _ in UInt8.random(in: 0...255, using: &random) }
             }

@@ -86,7 +86,7 @@ struct CanonicalJSONTests {
 
     @Test("However a document is written, its canonical form is one, and is its own canonical form", arguments: 1...20)
     func oneForm(seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = SplitMix64(seed: seed)
         for _ in 0..<50 {
             let sample = Sample.random(depth: 4, using: &random)
             let first = try CanonicalJSON.text(of: Array(sample.written(using: &random).utf8))
@@ -99,7 +99,7 @@ struct CanonicalJSONTests {
 
     @Test("It takes for JSON what the decoder takes, but for a comma before a closing bracket", arguments: 1...20)
     func agreement(seed: UInt64) {
-        var random = SeededGenerator(seed: seed &* 7_919)
+        var random = SplitMix64(seed: seed &* 7_919)
         let inserts = Array(#"{}[]",:\/0123456789+-.eEutfnas "#.utf8)
         for _ in 0..<100 {
             var bytes = Array(Sample.random(depth: 3, using: &random).written(using: &random).utf8)

@@ -7,7 +7,7 @@ struct RetryPolicyTests {
     func jitter(attempt: Int) {
         let policy = RetryPolicy(backoff: .exponentialFullJitter(base: .milliseconds(100), cap: .seconds(60)))
         let ceiling = min(100 << (attempt - 1), 60_000)
-        var random = SeededGenerator(seed: UInt64(attempt))
+        var random = SplitMix64(seed: UInt64(attempt))
         let pauses = (0..<2_000).map { _ in policy.delay(afterAttempt: attempt, using: &random).milliseconds }
         #expect(pauses.allSatisfy { (0...Int64(ceiling)).contains($0) })
         let mean = Double(pauses.reduce(0, +)) / Double(pauses.count)
@@ -17,7 +17,7 @@ struct RetryPolicyTests {
 
     @Test("The thousandth attempt and the longest base overflow nothing")
     func extremes() {
-        var random = SeededGenerator(seed: 1)
+        var random = SplitMix64(seed: 1)
         for attempt in [-5, 0, 1, 41, 42, 63, 64, 65, 1_000, Int.max] {
             for base in [Duration.zero, .milliseconds(1), .seconds(86_400), .seconds(Int64.max / 2)] {
                 let policy = RetryPolicy(backoff: .exponentialFullJitter(base: base, cap: .seconds(600)))
@@ -29,7 +29,7 @@ struct RetryPolicyTests {
 
     @Test("A fixed pause stays what it is")
     func fixed() {
-        var random = SeededGenerator(seed: 1)
+        var random = SplitMix64(seed: 1)
         let policy = RetryPolicy(backoff: .fixed(.seconds(7)))
         #expect([1, 2, 1_000].allSatisfy { policy.delay(afterAttempt: $0, using: &random) == .seconds(7) })
     }
@@ -47,7 +47,7 @@ struct RetryPolicyTests {
 @Suite("Settlement")
 struct SettlementTests {
     private func settle(_ outcome: Outcome, attempt: Int = 1, attemptsMax: Int = 3) -> Settlement {
-        var random = SeededGenerator(seed: 1)
+        var random = SplitMix64(seed: 1)
         return Settlement(
             outcome, attempt: attempt, attemptsMax: attemptsMax, policy: RetryPolicy(backoff: .fixed(.seconds(2))),
             using: &random)

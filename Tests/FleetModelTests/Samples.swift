@@ -1,24 +1,6 @@
 import FleetModel
 import FoundationEssentials
 
-/// SplitMix64: the same seed gives the same numbers on every machine, so that a failure can be seen again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
-    /// One element of a list that is not empty.
-    mutating func pick<Element>(_ list: [Element]) -> Element { list[Int.random(in: list.indices, using: &self)] }
-}
-
 /// A JSON document that can be written in many ways.
 indirect enum Sample {
     case text(String)
@@ -31,7 +13,7 @@ indirect enum Sample {
         #""a,b""#, #""{}[]:""#, #""\"quoted\"""#, #""back\\slash""#, #""\\""#, #""\u00e9""#, #""\n\t\/""#, #""ä€😀""#,
     ]
 
-    static func random(depth: Int, using random: inout SeededGenerator) -> Sample {
+    static func random(depth: Int, using random: inout SplitMix64) -> Sample {
         let kind = depth == 0 ? 0 : Int.random(in: 0..<3, using: &random)
         let count = Int.random(in: 0...4, using: &random)
         switch kind {
@@ -45,7 +27,7 @@ indirect enum Sample {
     }
 
     /// The document with members in any order and space wherever it may stand.
-    func written(using random: inout SeededGenerator) -> String {
+    func written(using random: inout SplitMix64) -> String {
         let space = random.pick(["", "", "", " ", "\n\t", "\r\n  "])
         switch self {
         case .text(let text): return space + text + space

@@ -116,6 +116,41 @@ struct OutageTests {
         }
     }
 
+    @Test("A broker that stands still leaves an enqueue over HTTP unknown; sent again, the job runs once")
+    func brokerSilent() async throws {
+        try await use { servers, place in
+            try await TestFleet.use(place, durable: true, workers: 0) { fleet in
+                try await ProgramGroup.use(environment: place.environment) { programs in
+                    _ = try await programs.serve("worker", "worker")
+                    try await HTTPInProcess.use(place) { configuration in
+                        configuration.patience = .seconds(2)
+                    } _: { address in
+                        try await HTTPClient.use { http in
+                            func post(_ key: String) async throws -> HTTPAnswer {
+                                try await http.send(
+                                    "POST", "http://\(address)/v1/jobs",
+                                    body: #"{"type": "gaia.noop.v1", "key": "\#(key)", "payload": {}}"#)
+                            }
+                            #expect(try await post("before").status == 202)
+                            try servers.broker.pause()
+                            let said: Result<HTTPAnswer, any Error>
+                            do { said = .success(try await post("during")) } catch { said = .failure(error) }
+                            try servers.broker.resume()
+                            let answer = try said.get()
+                            #expect(answer.isProblem(503) && answer.header("Retry-After") != nil, "\(answer)")
+                            #expect(answer.json["outcome"] == .string("unknown"), "\(answer)")
+                            try await eventually("the broker to take jobs again") {
+                                [200, 202].contains(try await post("during").status)
+                            }
+                        }
+                    }
+                    for key in ["before", "during"] { #expect(try await fleet.mailbox.result(of: key).attempt == 1) }
+                    #expect(try await fleet.store.counts(subsystem: "gaia").mapValues(\.jobs) == [.succeeded: 2])
+                }
+            }
+        }
+    }
+
     @Test("A worker that finds no broker waits for it, and serves when it comes up in time")
     func brokerLate() async throws {
         try await use { servers, place in

@@ -6,6 +6,9 @@ import Testing
 
 @Suite("Sharing slots on a fleet", .timeLimit(.minutes(5)))
 struct SharingTests {
+    /// What the fleet promises: it takes about three seconds.
+    private static let limit: Duration = .seconds(10)
+
     private struct Other: JobParameters {
         static let type: JobType = "other.do.v1"
         var text = ""
@@ -31,12 +34,12 @@ struct SharingTests {
             let jobs = 400
             try await fleet.enqueue((1...jobs).map { try Job(Work("a"), key: "k-\($0)", replyTo: "reply") })
             // Each has eight of its own and of the other's all but two.
-            try await eventually("idle slots to be lent") { recorder.runs.count == 4 * 14 }
+            try await eventually("idle slots to be lent", within: Self.limit) { recorder.runs.count == 4 * 14 }
             try await fleet.enqueue((1...64).map { try Job(Other(), key: "o-\($0)", replyTo: "reply") })
             // Two of each worker are free at once; the rest as jobs of the borrower end.
             try await others.wait(for: "the reserve") { $0 == 4 * 2 }
             gate.open()
-            try await others.wait(for: "the lender to have its own back") { $0 >= 4 * 8 }
+            try await others.wait(for: "the lender to have its own back", within: Self.limit) { $0 >= 4 * 8 }
             otherGate.open()
             for number in 1...jobs { #expect(try await fleet.mailbox.reply("k-\(number)").attempt == 1) }
             for number in 1...64 { #expect(try await fleet.mailbox.reply("o-\(number)").attempt == 1) }

@@ -1,3 +1,4 @@
+import FleetModel
 import FleetWorker
 import Testing
 
@@ -74,7 +75,7 @@ struct SlotSharesTests {
     @Test("Whatever the loads, the sum stays, nobody has less than nothing, and quiet brings back what was declared")
     func anyLoads() {
         for seed in UInt64(1)...50 {
-            var random = SeededRandom(seed: seed)
+            var random = SplitMix64(seed: seed)
             let declared = [
                 "a": Int.random(in: 1...50, using: &random), "b": 1, "c": Int.random(in: 1...300, using: &random),
             ]
@@ -93,19 +94,5 @@ struct SlotSharesTests {
             for _ in 0..<20 { _ = shares.tick([:]) }
             #expect(shares.slots == declared, "seed \(seed)")
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014), so that a failure can be had again.
-private struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }
