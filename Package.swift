@@ -37,6 +37,8 @@ let package = Package(
     name: "gaia-fleet",
     products: [
         .executable(name: "gaia", targets: ["gaia"]),
+        // Preloaded by `gaia chaos` into workers whose clock is to be wrong.
+        .library(name: "ClockShift", type: .dynamic, targets: ["CClockShift"]),
         .library(name: "GAIAFleet", targets: ["FleetWorker", "FleetModel", "FleetService", "FleetConfiguration"]),
     ],
     dependencies: [
@@ -54,6 +56,7 @@ let package = Package(
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CSpawn"),
+        .target(name: "CClockShift"),
 
         // Their Swift faces: none knows what a job is.
         house("AMQPClient", ["CRabbitMQ", log]),
@@ -80,11 +83,19 @@ let package = Package(
         house("FleetStack", ["CSpawn"]),
         house("FleetDemoTarget", web + ["FleetModel", log]),
 
+        // Breaks a fleet of real processes and counts what came of it.
+        house(
+            "FleetChaos",
+            [
+                "FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", "CurlClient", "FleetStack", log,
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ] + web, resources: [.embedInCode("audit.sql")]),
+
         .executableTarget(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP", "APISubsystem",
-                "FleetStack", "FleetDemoTarget", "CurlClient", arguments,
+                "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient", arguments,
             ],
             swiftSettings: strict,
             // Runs where no Swift is installed, and a process takes a tenth less memory.

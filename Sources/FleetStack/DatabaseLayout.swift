@@ -53,18 +53,27 @@ struct DatabaseLayout: Sendable {
     private var configuration: String { directory.file("postgresql.conf") }
 
     /// Makes a cluster in which the user `gaia` has the recorded password; one left half made is made again.
-    func makeCluster() async throws {
+    ///
+    /// - Parameter logDirectory: see ``PrivateDatabase/Options/logDirectory``.
+    func makeCluster(logDirectory: String?) async throws {
         let passwordFile = directory.file("password")
         try StateDirectory(data).remove()
         try makeDirectory(data, mode: 0o700, owner: account)
         try writeFile(passwordFile, record.password, mode: 0o600, owner: account)
         defer { unlink(passwordFile) }
+        var log: [String] = []
+        if let logDirectory {
+            let place = "\(logDirectory)/pg_wal"
+            try StateDirectory(place).remove()
+            try makeDirectory(place, mode: 0o700, owner: account)
+            log = ["--waldir", place, "--wal-segsize", "1"]
+        }
         _ = try await command(
             "\(package.binaries)/initdb",
             [
                 "--pgdata", data, "--username", PrivateDatabase.user, "--pwfile", passwordFile,
                 "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8",
-            ]
+            ] + log
         ).run()
     }
 

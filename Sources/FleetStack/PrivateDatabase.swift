@@ -16,14 +16,19 @@ public final class PrivateDatabase: Sendable {
         public var prefix: String
         /// How long it may take to serve; recovery after a kill counts.
         public var startLimit: Duration
+        /// A place of its own for the log of commits, in small segments; beside the data when nil. Counts when the cluster
+        /// is made.
+        public var logDirectory: String?
 
         public init(
             directory: String,
             settings: [String: String] = [:],
             detached: Bool = false,
             prefix: String = "/usr",
-            startLimit: Duration = .seconds(120)
+            startLimit: Duration = .seconds(120),
+            logDirectory: String? = nil
         ) {
+            self.logDirectory = logDirectory
             self.directory = directory
             self.settings = settings
             self.detached = detached
@@ -231,7 +236,7 @@ extension PrivateDatabase {
             let record = DatabaseRecord(options, port: ports.numbers[0], password: password)
             let layout = DatabaseLayout(directory, package, account, record)
             let database = PrivateDatabase(layout: layout, processes: processes, options: options)
-            try await layout.makeCluster()
+            try await layout.makeCluster(logDirectory: options.logDirectory)
             ports.release()
             do {
                 try await database.boot()

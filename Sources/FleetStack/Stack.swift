@@ -19,6 +19,8 @@ public final class Stack: Sendable {
         public var brokerSettings: [String: String]
         /// Lines of postgresql.conf.
         public var databaseSettings: [String: String]
+        /// See ``PrivateDatabase/Options/logDirectory``.
+        public var databaseLogDirectory: String?
         /// Where packages are installed.
         public var prefix: String
         /// How long each server may take to serve.
@@ -134,7 +136,8 @@ public final class Stack: Sendable {
                     settings: options.databaseSettings,
                     detached: options.detached,
                     prefix: options.prefix,
-                    startLimit: options.startLimit
+                    startLimit: options.startLimit,
+                    logDirectory: options.databaseLogDirectory
                 )
             )
         }

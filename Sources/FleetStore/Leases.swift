@@ -133,6 +133,39 @@ extension FleetStore {
     public func beginTerm(name: String) async throws -> Int64 {
         try await pool.execute(SQL.beginTerm, [.text(name)]).only().get(0)
     }
+
+    /// - Returns: false when the term is over.
+    public func renewTerm(_ term: Int64) async throws -> Bool {
+        try await !pool.execute(SQL.renewTerm, [.int64(term)]).isEmpty
+    }
+
+    /// Who holds the leader's lock, for a follower to see whether that one still does anything.
+    ///
+    /// - Returns: nil when nobody does.
+    public static func leaderSign(on session: PostgresSession) async throws -> LeaderSign? {
+        try await session.execute(SQL.watchLeader, [.int32(leaderLockClass)]).first.map { row in
+            LeaderSign(session: try row.get(0), term: try row.get(1) ?? 0, renewedAt: try row.get(2) ?? "")
+        }
+    }
+
+    /// Ends the session of a leader that hangs.
+    ///
+    /// - Returns: whether it was still there to be ended.
+    public static func depose(_ leader: LeaderSign, on session: PostgresSession) async throws -> Bool {
+        try await !session.execute(
+            SQL.depose, [.int32(leaderLockClass), .int32(leader.session), .int64(leader.term)]
+        ).isEmpty
+    }
+}
+
+/// What a leader shows of itself. Two that are equal, seen some time apart, say that it has done nothing in between.
+public struct LeaderSign: Sendable, Equatable {
+    /// The server's process that holds its lock.
+    public let session: Int32
+    /// 0 before the first term.
+    public let term: Int64
+    /// When the term was last renewed, by the database's clock.
+    public let renewedAt: String
 }
 
 extension PostgresRows {

@@ -22,6 +22,9 @@ public struct Migration: Sendable, Equatable {
             version: 4, name: "enqueue", sql: String(decoding: PackageResources.m0004_enqueue_sql, as: UTF8.self)),
         Migration(
             version: 5, name: "operators", sql: String(decoding: PackageResources.m0005_operators_sql, as: UTF8.self)),
+        Migration(
+            version: 6, name: "leader-lease",
+            sql: String(decoding: PackageResources.m0006_leader_lease_sql, as: UTF8.self)),
     ]
 }
 

@@ -29,6 +29,6 @@ struct Gaia: AsyncParsableCommand {
             EnqueueCommand.self, JobCommand.self, DeadCommand.self, PauseCommand.self, ResumeCommand.self,
             CronCommand.self, LockCommand.self, StatusCommand.self, TypesCommand.self, MigrateCommand.self,
             TopologyCommand.self, SettingsCommand.self,
-            BenchCommand.self,
+            BenchCommand.self, ChaosCommand.self,
         ])
 }

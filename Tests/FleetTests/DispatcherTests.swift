@@ -2,6 +2,8 @@ import AMQPClient
 import FleetBroker
 import FleetModel
 import FleetTestKit
+import Glibc
+import PostgresClient
 import Testing
 
 @Suite("The dispatcher", .timeLimit(.minutes(5)))
@@ -186,6 +188,42 @@ struct DispatcherTests {
             // Requests are taken by whoever is there, leader or not.
             try await request(#"{"jobs": []}"#, "after", to: fleet)
             _ = try await fleet.mailbox.reply("after")
+        }
+    }
+
+    @Test("A leader that hangs is deposed though its session lives; when it goes on, it leads no more")
+    func hangingLeader() async throws {
+        let recorder = Recorder()
+        try await TestFleet.use(definitions: [Work.definition(recorder)]) { (fleet: TestFleet) async throws -> Void in
+            try await ProgramGroup.use(environment: fleet.place.environment) {
+                (programs: ProgramGroup) async throws -> Void in
+                let processes = [
+                    "one": try await programs.serve("dispatcher", "one"),
+                    "two": try await programs.serve("dispatcher", "two"),
+                ]
+                let leader = try await eventually("a leader") {
+                    try await fleet.store.leader().flatMap { $0.leads ? $0 : nil }
+                }
+                let first = try #require(processes[leader.name])
+                try first.signal(SIGSTOP)
+                let next = try await eventually("the other to lead") {
+                    try await fleet.store.leader().flatMap { $0.leads && $0.name != leader.name ? $0 : nil }
+                }
+                #expect(next.term == leader.term + 1)
+                try await fleet.place.withPool { pool in
+                    _ = try await pool.execute(
+                        PostgresStatement(
+                            name: "enqueue", sql: "select gaia.enqueue('test.work.v1', '{\"text\": \"a\"}', 'k')"))
+                }
+                #expect(try await fleet.mailbox.result(of: "k").outcome == "succeeded")
+                try first.signal(SIGCONT)
+                #expect(try await first.awaitOutput(containing: "no longer leads", within: patienceOfTests))
+                let last = try #require(try await fleet.store.leader())
+                #expect(last.leads && last.term == next.term)
+                // Deposed, it stands by for the next one.
+                try processes[next.name]?.signal(SIGKILL)
+                try await eventually("the first to lead again") { try await fleet.store.leader()?.name == leader.name }
+            }
         }
     }
 }

@@ -136,7 +136,7 @@ struct HTTPAPIHostileTests {
         try await Isolated.use { place in
             try await HTTPInProcess.use(place) { configuration in
                 configuration.idleTimeout = .seconds(1)
-            } _: { address in
+            } _: { (address: HTTPAddress) async throws -> Void in
                 let port = UInt16(address.port)
                 // Each ends because the server closes; the client never does.
                 #expect(try await RawHTTP.exchange([], port: port) == "")

@@ -1,0 +1,1 @@
+// A library to be preloaded: it declares nothing.

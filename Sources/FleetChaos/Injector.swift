@@ -1,0 +1,305 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetStack
+import FoundationEssentials
+import Glibc
+import PostgresClient
+import Synchronization
+
+/// What a strike came to.
+struct StrikeRecord: Sendable {
+    let strike: Strike
+    let began, ended: Duration
+    /// What was seen of it, such as the process that was killed.
+    let evidence: String
+}
+
+/// Carries out a schedule. A fault that cannot be brought about ends the run: a run that only believed to be under fire has
+/// shown nothing. So each strike returns what was seen of it.
+final class Injector: Sendable {
+    let stack: Stack
+    let workers: [Seat]
+    let dispatchers: [Seat]
+    let observer: Observer
+    let clock: RunClock
+    /// The log volume of the database; nil when it has none of its own.
+    let walVolume: SmallVolume?
+    let clockLibrary: String?
+    let onStrike: @Sendable (String) -> Void
+    private let records = Mutex<[StrikeRecord]>([])
+    private let parts = PartLocks()
+
+    init(
+        stack: Stack, workers: [Seat], dispatchers: [Seat], observer: Observer, clock: RunClock,
+        walVolume: SmallVolume?, clockLibrary: String?, onStrike: @escaping @Sendable (String) -> Void
+    ) {
+        self.stack = stack
+        self.workers = workers
+        self.dispatchers = dispatchers
+        self.observer = observer
+        self.clock = clock
+        self.walVolume = walVolume
+        self.clockLibrary = clockLibrary
+        self.onStrike = onStrike
+    }
+
+    var done: [StrikeRecord] { records.withLock { $0.sorted { $0.began < $1.began } } }
+
+    /// Runs each strike at its time, or as soon after it as its part is itself again.
+    func run(_ plan: ChaosPlan) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for strike in plan.strikes {
+                group.addTask { [self] in
+                    try await Task.sleep(until: clock.instant(.milliseconds(strike.at)))
+                    try await parts.hold(strike.lockNames) {
+                        onStrike(strike.fault.rawValue)
+                        let began = clock.now
+                        let evidence: String
+                        do { evidence = try await perform(strike) } catch is CancellationError {
+                            throw CancellationError()
+                        } catch {
+                            throw ChaosError("strike \(strike.line): it could not be brought about: \(error)")
+                        }
+                        records.withLock {
+                            $0.append(
+                                StrikeRecord(strike: strike, began: began, ended: clock.now, evidence: evidence))
+                        }
+                    }
+                }
+            }
+            for try await _ in group {}
+        }
+    }
+
+    private func perform(_ strike: Strike) async throws -> String {
+        let length = Duration.milliseconds(strike.milliseconds)
+        return switch strike.fault {
+        case .workerKill: try await kill(try await present(strike))
+        case .workerPause, .workerFreeze: try await freeze(try await present(strike), for: length)
+        case .workerDrain, .dispatcherDrain: try await drain(try await present(strike))
+        case .leaderKill: try await killLeader()
+        case .leaderFreeze: try await freezeLeader(for: length)
+        case .workerDiskFull: try await fillLog(of: try await present(strike), for: length)
+        case .workerClock: try await shiftClock(of: try await present(strike), strike, for: length)
+        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .queueDelete:
+            try await strikeBroker(strike.fault, for: length)
+        case .nodeKill, .nodeFreeze, .nodePartition, .majorityLoss: try await strikeCluster(strike, for: length)
+        case .databaseRestart, .databaseCrash, .commitCut, .databaseLock, .commitDelay, .connectionsFull,
+            .databaseDiskFull:
+            try await strikeDatabase(strike.fault, for: length)
+        case .linkMute, .linkReset, .linkDelay: try await strikeLink(try await present(strike), strike, for: length)
+        }
+    }
+
+    // MARK: Processes
+
+    private func seat(_ part: Fault.Part) throws -> Seat {
+        switch part {
+        case .worker(let number): return workers[(number - 1) % workers.count]
+        case .dispatcher(let number): return dispatchers[(number - 1) % dispatchers.count]
+        case .leader, .broker, .database: throw ChaosError("\(part.name) is no process of a seat")
+        }
+    }
+
+    /// The seat, once there is a process in it: a poisonous job may just have killed the one before.
+    private func present(_ strike: Strike) async throws -> Seat {
+        let seat = try seat(strike.part)
+        try await chaosEventually("\(seat.name) to run", within: .seconds(60)) { seat.processID != nil }
+        return seat
+    }
+
+    private func kill(_ seat: Seat) async throws -> String {
+        let process = seat.process
+        try seat.signal(SIGKILL, isEnd: true)
+        try await chaosEventually("\(process) to be gone", within: .seconds(10), every: .milliseconds(5)) {
+            seat.ends.contains { $0.process == process }
+        }
+        return "\(process) killed"
+    }
+
+    private func drain(_ seat: Seat) async throws -> String {
+        let process = seat.process
+        try seat.signal(SIGTERM, isEnd: true)
+        try await chaosEventually("\(process) to drain", within: .seconds(90)) {
+            seat.ends.contains { $0.process == process }
+        }
+        let end = seat.ends.first { $0.process == process }
+        return "\(process) \(end.map { "\($0.status)" } ?? "")"
+    }
+
+    private func freeze(_ seat: Seat, for length: Duration) async throws -> String {
+        let process = seat.process
+        try seat.signal(SIGSTOP)
+        guard let id = seat.processID else { return "\(process) ended before it could be stopped" }
+        try await chaosEventually("\(process) to stand still", within: .seconds(5), every: .milliseconds(2)) {
+            ProcessStatus.isStopped(id) || seat.ends.contains { $0.process == process }
+        }
+        try await Task.sleep(for: length)
+        // The end of the process may have come meanwhile, from what it had sent to itself before.
+        if seat.process == process, seat.processID != nil { try seat.signal(SIGCONT) }
+        return "\(process) stopped for \(length.milliseconds) ms"
+    }
+
+    private func leader() async throws -> Seat {
+        var found: Seat?
+        try await chaosEventually("a leader among the dispatchers", within: .seconds(60)) {
+            // The database may be away at this moment.
+            let name = try? await observer.leader()
+            found = dispatchers.first { $0.process == name && $0.processID != nil }
+            return found != nil
+        }
+        guard let found else { throw ChaosError("no dispatcher leads") }
+        return found
+    }
+
+    private func killLeader() async throws -> String {
+        let seat = try await leader()
+        let evidence = try await kill(seat)
+        return try await evidence + ", \(nextLeader(after: seat.name))"
+    }
+
+    private func freezeLeader(for length: Duration) async throws -> String {
+        let seat = try await leader()
+        let process = seat.process
+        try seat.signal(SIGSTOP)
+        let next: String
+        do { next = try await nextLeader(after: process) } catch {
+            try seat.signal(SIGCONT)
+            throw error
+        }
+        try await Task.sleep(for: length)
+        try seat.signal(SIGCONT)
+        return "\(process) stopped, \(next)"
+    }
+
+    private func nextLeader(after name: String) async throws -> String {
+        let began = clock.now
+        var next = ""
+        try await chaosEventually("another leader than \(name)", within: .seconds(60), every: .milliseconds(10)) {
+            guard let leader = try? await observer.leader(), !leader.hasPrefix(name) else { return false }
+            next = leader
+            return true
+        }
+        return "\(next) leads after \((clock.now - began).milliseconds) ms"
+    }
+
+    private func fillLog(of seat: Seat, for length: Duration) async throws -> String {
+        try await seat.set(Seat.Conditions(log: "/dev/full"))
+        let process = seat.process
+        try await Task.sleep(for: length)
+        let isAlive = seat.processID != nil
+        try await seat.set(Seat.Conditions())
+        return "\(process) wrote to a full device\(isAlive ? "" : ", and had ended")"
+    }
+
+    private func shiftClock(of seat: Seat, _ strike: Strike, for length: Duration) async throws -> String {
+        guard let clockLibrary else {
+            throw ChaosError(
+                "libClockShift.so is not beside the program: build the whole package, or leave worker-clock out with "
+                    + "--without")
+        }
+        let shift = strike.choice.isMultiple(of: 2) ? "3600" : "-3600"
+        try await seat.set(
+            Seat.Conditions(environment: [
+                "LD_PRELOAD": clockLibrary, "GAIA_CLOCK_SHIFT_SECONDS": shift,
+            ]))
+        guard let id = seat.processID else { throw ChaosError("\(seat.name) did not start with another clock") }
+        try await chaosEventually("the library in \(seat.name)", within: .seconds(10)) {
+            ProcessStatus.read("/proc/\(id)/maps")?.contains("libClockShift") ?? false
+        }
+        let process = seat.process
+        try await Task.sleep(for: length)
+        try await seat.set(Seat.Conditions())
+        return "\(process) was \(shift) s off"
+    }
+
+    // MARK: Links
+
+    private func strikeLink(_ seat: Seat, _ strike: Strike, for length: Duration) async throws -> String {
+        let isBroker = strike.choice.isMultiple(of: 2)
+        let links = isBroker ? seat.brokerLinks : [seat.databaseLink]
+        let name = "\(seat.name) and \(isBroker ? "broker" : "database")"
+        try await chaosEventually("a connection between \(name)", within: .seconds(60)) {
+            links.reduce(0) { $0 + $1.connections } > 0
+        }
+        switch strike.fault {
+        case .linkReset:
+            let count = links.reduce(0) { $0 + $1.reset() }
+            return "\(count) connections between \(name) reset"
+        case .linkDelay:
+            for link in links { link.set(FaultyLink.Trouble(delay: .milliseconds(500))) }
+        default:
+            let direction: FaultyLink.Direction = strike.choice % 4 < 2 ? .outbound : .inbound
+            for link in links { link.set(FaultyLink.Trouble(muted: [direction])) }
+        }
+        try await Task.sleep(for: length)
+        for link in links { link.set(FaultyLink.Trouble()) }
+        return "between \(name)"
+    }
+}
+
+extension Strike {
+    /// Strikes that share a name wait for each other.
+    fileprivate var lockNames: [String] {
+        switch part {
+        case .worker(let seat): ["worker-\(seat)"]
+        case .dispatcher, .leader: ["dispatchers"]
+        case .broker: ["broker"]
+        case .database: ["database"]
+        }
+    }
+}
+
+/// Which parts a strike is busy with.
+private actor PartLocks {
+    private var held: Set<String> = []
+    private var waiting: [(names: [String], continuation: CheckedContinuation<Void, Never>)] = []
+
+    nonisolated func hold(_ names: [String], _ body: () async throws -> Void) async throws {
+        await enter(names)
+        let result: Result<Void, any Error>
+        do { result = .success(try await body()) } catch { result = .failure(error) }
+        await leave(names)
+        try result.get()
+    }
+
+    private func enter(_ names: [String]) async {
+        if held.isDisjoint(with: names), !waiting.contains(where: { !Set($0.names).isDisjoint(with: names) }) {
+            held.formUnion(names)
+            return
+        }
+        await withCheckedContinuation { waiting.append((names, $0)) }
+    }
+
+    private func leave(_ names: [String]) {
+        held.subtract(names)
+        while let index = waiting.firstIndex(where: { held.isDisjoint(with: $0.names) }) {
+            let next = waiting.remove(at: index)
+            held.formUnion(next.names)
+            next.continuation.resume()
+        }
+    }
+}
+
+enum ProcessStatus {
+    /// Whether a process stands still by a signal.
+    static func isStopped(_ id: Int32) -> Bool {
+        guard let text = read("/proc/\(id)/stat"), let bracket = text.lastIndex(of: ")") else { return false }
+        return text[bracket...].dropFirst(2).first == "T"
+    }
+
+    /// A file of the kernel's, which has no size before it is read; nil when its process is gone.
+    static func read(_ path: String) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count <= 0 { return count == 0 ? String(decoding: bytes, as: UTF8.self) : nil }
+            bytes += buffer[..<count]
+        }
+    }
+}

@@ -1,0 +1,291 @@
+import AMQPClient
+import FleetBroker
+import FleetModel
+import FleetStack
+import FoundationEssentials
+import Glibc
+import Logging
+import PostgresClient
+
+/// Faults of broker and database.
+extension Injector {
+    func strikeBroker(_ fault: Fault, for length: Duration) async throws -> String {
+        let broker = stack.broker
+        switch fault {
+        case .brokerRestart:
+            let old = broker.processID
+            try await broker.restart()
+            return "process \(old) ended in order, \(broker.processID) serves"
+        case .brokerKill:
+            let old = broker.processID
+            try broker.kill()
+            try await broker.startAgain()
+            return "process \(old) killed, \(broker.processID) serves"
+        case .brokerFreeze:
+            let id = broker.processID
+            try broker.pause()
+            let stopped = ProcessStatus.isStopped(id)
+            try await Task.sleep(for: length)
+            try broker.resume()
+            guard stopped else { throw ChaosError("the broker did not stand still") }
+            return "process \(id) stopped for \(length.milliseconds) ms"
+        case .memoryAlarm:
+            // What is used is always more than a millionth of the machine.
+            _ = try await broker.control(["set_vm_memory_high_watermark", "0.000001"])
+            let alarms = try await broker.control(["eval", "rabbit_alarm:get_alarms()."])
+            try await Task.sleep(for: length)
+            _ = try await broker.control(["set_vm_memory_high_watermark", "0.4"])
+            guard alarms.contains("memory") else { throw ChaosError("the broker raised no alarm: \(alarms)") }
+            return "alarm raised and cleared"
+        default: return try await deleteQueue()
+        }
+    }
+
+    /// Deletes the jobs' queue, and puts back what went to nowhere meanwhile, as an operator would.
+    private func deleteQueue() async throws -> String {
+        let queue = FleetBroker.jobsQueue(ChaosSubsystem.name)
+        let lost = try await observer.waiting(in: queue) ?? 0
+        try await AMQPSession.withConnection(observer.amqp) { try await $0.deleteQueue(queue) }
+        // Workers declare it anew when their consumers are cancelled.
+        try await chaosEventually("\(queue) to be there again", within: .seconds(60)) {
+            try await observer.waiting(in: queue) != nil
+        }
+        return "\(queue) deleted with \(lost) messages that nobody had"
+    }
+
+    // MARK: Cluster
+
+    func strikeCluster(_ strike: Strike, for length: Duration) async throws -> String {
+        guard let cluster = stack.cluster else { throw ChaosError("the broker is no cluster") }
+        let node = cluster.nodes[strike.choice % cluster.nodes.count]
+        switch strike.fault {
+        case .nodeKill:
+            let id = node.processID
+            try node.kill()
+            try await Task.sleep(for: length)
+            try await node.startAgain()
+            return "\(node.nodeName), process \(id), killed and started again"
+        case .nodeFreeze:
+            let id = node.processID
+            try node.pause()
+            let stopped = ProcessStatus.isStopped(id)
+            try await Task.sleep(for: length)
+            try node.resume()
+            guard stopped else { throw ChaosError("\(node.nodeName) did not stand still") }
+            return "\(node.nodeName) stopped for \(length.milliseconds) ms"
+        case .nodePartition: return try await partition(node, of: cluster, for: length)
+        default:
+            let lost = cluster.nodes.filter { $0.nodeName != node.nodeName }.prefix(cluster.nodes.count / 2 + 1)
+            for node in lost { try node.kill() }
+            try await Task.sleep(for: length)
+            try await cluster.startAgain()
+            return lost.map(\.nodeName).joined(separator: " and ") + " killed and started again"
+        }
+    }
+
+    /// Cuts a node off from the others at Erlang's distribution: the connections are closed and new ones refused, as each
+    /// side takes the other's secret for a wrong one. Clients still reach all nodes.
+    private func partition(
+        _ node: PrivateBroker, of cluster: PrivateCluster, for length: Duration
+    ) async throws -> String {
+        let others = cluster.nodes.filter { $0.nodeName != node.nodeName }
+        func eval(_ broker: PrivateBroker, _ text: String) async throws -> String {
+            try await broker.control(["eval", text])
+        }
+        // Both sides at once in one Erlang expression each; the tool itself needs the node's own secret, which stays.
+        for other in others {
+            _ = try await eval(
+                node,
+                "erlang:set_cookie('\(other.nodeName)', cut), erlang:disconnect_node('\(other.nodeName)').")
+        }
+        let cut = try await eval(node, "nodes().")
+        let isCut = others.allSatisfy { !cut.contains($0.nodeName) }
+        try await Task.sleep(for: length)
+        for other in others {
+            _ = try await eval(
+                node,
+                "erlang:set_cookie('\(other.nodeName)', erlang:get_cookie()), net_kernel:connect_node('\(other.nodeName)')."
+            )
+        }
+        guard isCut else { throw ChaosError("\(node.nodeName) still saw \(cut)") }
+        // RabbitMQ stays apart by itself once it has seen a partition; somebody has to decide.
+        try await node.restart()
+        return "\(node.nodeName) cut off from \(others.count) nodes for \(length.milliseconds) ms, then restarted"
+    }
+
+    // MARK: Database
+
+    func strikeDatabase(_ fault: Fault, for length: Duration) async throws -> String {
+        let database = stack.database
+        switch fault {
+        case .databaseRestart:
+            let old = database.processID
+            try await database.restart()
+            return "process \(old) ended in order, \(database.processID) serves"
+        case .databaseCrash:
+            let old = database.processID
+            try await database.stopImmediately()
+            try await database.startAgain()
+            return "process \(old) ended at once, \(database.processID) serves after recovery"
+        case .commitCut: return try await cutCommits()
+        case .databaseLock:
+            try await observer.pool.withTransaction { session in
+                try await session.execute(
+                    PostgresStatement(name: "chaos-lock", sql: "lock table gaia.job in access exclusive mode"))
+                try await Task.sleep(for: length)
+            }
+            return "gaia.job locked for \(length.milliseconds) ms"
+        case .commitDelay: return try await delayCommits(for: length)
+        case .connectionsFull: return try await takeConnections(for: length)
+        default: return try await fillDisk()
+        }
+    }
+
+    /// Ends server processes that are writing a commit at this moment.
+    private func cutCommits() async throws -> String {
+        var ended = 0
+        let deadline = ContinuousClock.now + .seconds(20)
+        while ended < 3 {
+            ended += Int(
+                try await observer.ask(
+                    """
+                    select count(pg_terminate_backend(pid)) from pg_stat_activity
+                    where backend_type = 'client backend' and application_name not like 'chaos%' and state = 'active'
+                        and wait_event in ('WALSync', 'WALWrite', 'WALWriteLock', 'SyncRep')
+                    """
+                ).single().get(0, as: Int64.self))
+            guard ContinuousClock.now < deadline else {
+                throw ChaosError("in 20 s only \(ended) server processes were met while they wrote a commit")
+            }
+        }
+        return "\(ended) server processes ended while they wrote a commit"
+    }
+
+    private func delayCommits(for length: Duration) async throws -> String {
+        try await setDatabase("alter system set commit_delay = 100000", "alter system set commit_siblings = 0")
+        try await Task.sleep(for: length)
+        let began = ContinuousClock.now
+        try await observer.pool.script("insert into chaos.probe values (1)")
+        let took = ContinuousClock.now - began
+        try await setDatabase("alter system reset commit_delay", "alter system reset commit_siblings")
+        guard took >= .milliseconds(90) else { throw ChaosError("a commit took only \(took)") }
+        return "a commit took \(took.milliseconds) ms"
+    }
+
+    private func setDatabase(_ statements: String...) async throws {
+        for statement in statements { _ = try await stack.database.psql(statement) }
+        _ = try await stack.database.psql("select pg_reload_conf()")
+    }
+
+    /// Takes every connection that there is, ends the fleet's, and takes those too.
+    private func takeConnections(for length: Duration) async throws -> String {
+        var configuration = try PostgresConfiguration(url: stack.database.url)
+        configuration.applicationName = "chaos hog"
+        configuration.connectTimeout = .seconds(2)
+        let logger = Logger(label: "gaia.chaos") { _ in SwiftLogNoOpLogHandler() }
+        var hogs: [PostgresDedicated] = []
+        var refused = 0
+        let deadline = ContinuousClock.now + length
+        var hasEnded = false
+        while ContinuousClock.now < deadline {
+            let hog = PostgresDedicated(configuration: configuration, logger: logger)
+            do {
+                _ = try await hog.connect()
+                hogs.append(hog)
+            } catch {
+                await hog.close()
+                refused += 1
+                if !hasEnded {
+                    hasEnded = true
+                    _ = try await observer.ask(
+                        """
+                        select count(pg_terminate_backend(pid)) from pg_stat_activity
+                        where backend_type = 'client backend' and application_name not like 'chaos%'
+                        """)
+                }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+        for hog in hogs { await hog.close() }
+        guard refused > 0 else { throw ChaosError("\(hogs.count) connections were had and none refused") }
+        return "\(hogs.count) connections taken, then \(refused) refused"
+    }
+
+    /// Leaves the log of commits no space, until the server has ended in a panic.
+    private func fillDisk() async throws -> String {
+        guard let walVolume else {
+            throw ChaosError(
+                "the database's log has no volume of its own, which needs the right to mount: run as root, or leave "
+                    + "database-disk-full out with --without")
+        }
+        try walVolume.fill()
+        // The server needs a new segment and finds no room for it.
+        var panic = ""
+        let deadline = ContinuousClock.now + .seconds(30)
+        while panic.isEmpty {
+            do {
+                _ = try await observer.ask("select pg_switch_wal()")
+                _ = try await observer.ask("insert into chaos.probe values (2)")
+            } catch {
+                panic = error.description
+            }
+            guard ContinuousClock.now < deadline else {
+                try walVolume.empty()
+                throw ChaosError("the database went on without space for its log")
+            }
+        }
+        try walVolume.empty()
+        try await chaosEventually("the database to serve again", within: .seconds(60)) {
+            if !stack.database.isRunning { try await stack.database.startAgain() }
+            return (try? await observer.epoch()) != nil
+        }
+        let log = ProcessStatus.read(stack.database.logFile) ?? ""
+        guard log.contains("No space left on device") else {
+            throw ChaosError("the database's log does not tell of a full disk")
+        }
+        return "the database ended for want of space: \(panic.prefix(80))"
+    }
+}
+
+/// A small file system of the harness's own, which can be filled up.
+struct SmallVolume: Sendable {
+    let path: String
+
+    /// Mounts it.
+    ///
+    /// - Throws: ``ChaosError`` where mounting is not allowed.
+    static func mount(at path: String, megabytes: Int) throws -> SmallVolume {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        let code = Glibc.mount("tmpfs", path, "tmpfs", 0, "size=\(megabytes)m,mode=0755")
+        guard code == 0 else { throw ChaosError("cannot mount at \(path): \(String(cString: strerror(errno)))") }
+        return SmallVolume(path: path)
+    }
+
+    func unmount() throws {
+        guard umount2(path, Int32(MNT_DETACH)) == 0 else {
+            throw ChaosError("cannot unmount \(path): \(String(cString: strerror(errno)))")
+        }
+        guard rmdir(path) == 0 else {
+            throw ChaosError("cannot remove \(path): \(String(cString: strerror(errno)))")
+        }
+    }
+
+    private var ballast: String { "\(path)/ballast" }
+
+    func fill() throws {
+        let descriptor = open(ballast, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw ChaosError("cannot write to \(path): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        for size in [1 << 20, 4_096] {
+            let bytes = [UInt8](repeating: 0, count: size)
+            while write(descriptor, bytes, size) == size {}
+        }
+        guard errno == ENOSPC else { throw ChaosError("\(path) cannot be filled: \(String(cString: strerror(errno)))") }
+    }
+
+    func empty() throws {
+        guard unlink(ballast) == 0 || errno == ENOENT else {
+            throw ChaosError("cannot remove \(ballast): \(String(cString: strerror(errno)))")
+        }
+    }
+}
