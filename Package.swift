@@ -20,8 +20,14 @@ let web: [Target.Dependency] = [
 ]
 
 /// A library target: what it may import stands in one line.
-func house(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
-    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+///
+/// - Parameter isTestable: whether its tests look inside.
+func house(
+    _ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil, isTestable: Bool = false
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, resources: resources,
+        swiftSettings: strict + (isTestable ? [.unsafeFlags(["-enable-testing"])] : []))
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -87,9 +93,10 @@ let package = Package(
         house(
             "FleetChaos",
             [
-                "FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", "CurlClient", "FleetStack", log,
+                "FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", "CurlClient", "FleetStack",
+                log,
                 .product(name: "NIOPosix", package: "swift-nio"),
-            ] + web, resources: [.embedInCode("audit.sql")]),
+            ] + web, resources: [.embedInCode("audit.sql")], isTestable: true),
 
         .executableTarget(
             name: "gaia",
@@ -135,6 +142,7 @@ let package = Package(
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
                 "CurlClient",
             ], exclude: ["Resources"]),
+        tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]
 )

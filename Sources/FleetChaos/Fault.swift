@@ -28,6 +28,8 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
     case brokerFreeze = "broker-freeze"
     /// The broker takes no messages for want of memory.
     case memoryAlarm = "memory-alarm"
+    /// The broker takes deliveries back, with their channel, that are not acknowledged sooner than jobs take.
+    case consumerTimeout = "consumer-timeout"
     /// The jobs' queue is deleted with what it holds.
     case queueDelete = "queue-delete"
 
@@ -79,8 +81,8 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
         case .workerKill, .workerPause, .workerFreeze, .workerDrain, .workerDiskFull, .workerClock: .worker
         case .leaderKill, .leaderFreeze: .leader
         case .dispatcherDrain: .dispatcher
-        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .queueDelete, .nodeKill, .nodeFreeze,
-            .nodePartition, .majorityLoss:
+        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .consumerTimeout, .queueDelete, .nodeKill,
+            .nodeFreeze, .nodePartition, .majorityLoss:
             .broker
         case .databaseRestart, .databaseCrash, .commitCut, .databaseLock, .commitDelay, .connectionsFull,
             .databaseDiskFull:
@@ -93,7 +95,7 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
     var needsCluster: Bool? {
         switch self {
         case .nodeKill, .nodeFreeze, .nodePartition, .majorityLoss: true
-        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .queueDelete: false
+        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .consumerTimeout, .queueDelete: false
         default: nil
         }
     }
@@ -112,6 +114,7 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
         case .workerDiskFull, .workerClock: isBrisk ? 2_000...4_000 : 5_000...15_000
         case .brokerFreeze, .nodeFreeze: isBrisk ? 1_000...4_000 : 1_000...12_000
         case .memoryAlarm: isBrisk ? 3_000...4_000 : 60_000...60_000
+        case .consumerTimeout: isBrisk ? 6_000...8_000 : 10_000...20_000
         case .nodePartition: isBrisk ? 3_000...5_000 : 3_000...20_000
         case .databaseLock: 500...3_000
         case .commitDelay: 1_000...4_000
@@ -129,7 +132,9 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
         case .nodePartition, .nodeFreeze: 6
         case .databaseRestart, .databaseCrash, .databaseDiskFull, .connectionsFull: 4
         case .workerDiskFull, .workerClock: 3
-        case .brokerFreeze, .queueDelete, .memoryAlarm: 3
+        // So that the time to its jobs' next claim can be taken with nothing else going on.
+        case .workerKill: 4
+        case .brokerFreeze, .queueDelete, .memoryAlarm, .consumerTimeout: 4
         default: 2
         }
     }

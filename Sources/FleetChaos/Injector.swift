@@ -82,7 +82,7 @@ final class Injector: Sendable {
         case .leaderFreeze: try await freezeLeader(for: length)
         case .workerDiskFull: try await fillLog(of: try await present(strike), for: length)
         case .workerClock: try await shiftClock(of: try await present(strike), strike, for: length)
-        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .queueDelete:
+        case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .consumerTimeout, .queueDelete:
             try await strikeBroker(strike.fault, for: length)
         case .nodeKill, .nodeFreeze, .nodePartition, .majorityLoss: try await strikeCluster(strike, for: length)
         case .databaseRestart, .databaseCrash, .commitCut, .databaseLock, .commitDelay, .connectionsFull,

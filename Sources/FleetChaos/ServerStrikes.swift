@@ -22,13 +22,7 @@ extension Injector {
             try await broker.startAgain()
             return "process \(old) killed, \(broker.processID) serves"
         case .brokerFreeze:
-            let id = broker.processID
-            try broker.pause()
-            let stopped = ProcessStatus.isStopped(id)
-            try await Task.sleep(for: length)
-            try broker.resume()
-            guard stopped else { throw ChaosError("the broker did not stand still") }
-            return "process \(id) stopped for \(length.milliseconds) ms"
+            return try await freeze(broker, for: length)
         case .memoryAlarm:
             // What is used is always more than a millionth of the machine.
             _ = try await broker.control(["set_vm_memory_high_watermark", "0.000001"])
@@ -37,8 +31,50 @@ extension Injector {
             _ = try await broker.control(["set_vm_memory_high_watermark", "0.4"])
             guard alarms.contains("memory") else { throw ChaosError("the broker raised no alarm: \(alarms)") }
             return "alarm raised and cleared"
+        case .consumerTimeout: return try await shortenConsumerTimeout(for: length)
         default: return try await deleteQueue()
         }
+    }
+
+    /// Lets the broker be patient with a delivery for a second only. A channel reads its limits when it is opened, so all
+    /// connections are closed, before and after.
+    private func shortenConsumerTimeout(for length: Duration) async throws -> String {
+        func set(timeout: Int, tick: Int) async throws {
+            _ = try await stack.broker.control([
+                "eval",
+                "application:set_env(rabbit, consumer_timeout, \(timeout)), "
+                    + "application:set_env(rabbit, channel_tick_interval, \(tick)).",
+            ])
+            _ = try await stack.broker.control(["close_all_connections", "chaos"])
+        }
+        func count() -> Int {
+            (ProcessStatus.read(stack.broker.logFile) ?? "").split(separator: "\n")
+                .count { $0.contains("delivery acknowledgement") || $0.contains("acknowledgement timed out") }
+        }
+        let before = count()
+        try await set(timeout: 1_000, tick: 500)
+        try await Task.sleep(for: length)
+        let cut = count() - before
+        try await set(timeout: 1_800_000, tick: 60_000)
+        guard cut > 0 else { throw ChaosError("the broker took no delivery back") }
+        return "\(cut) lines of the broker's log tell of deliveries taken back"
+    }
+
+    private func freeze(_ node: PrivateBroker, for length: Duration) async throws -> String {
+        let id = node.processID
+        try node.pause()
+        let result: Result<Void, any Error>
+        do {
+            try await chaosEventually("\(node.nodeName) to stand still", within: .seconds(5), every: .milliseconds(2)) {
+                ProcessStatus.isStopped(id)
+            }
+            result = .success(try await Task.sleep(for: length))
+        } catch {
+            result = .failure(error)
+        }
+        try node.resume()
+        try result.get()
+        return "\(node.nodeName) stopped for \(length.milliseconds) ms"
     }
 
     /// Deletes the jobs' queue, and puts back what went to nowhere meanwhile, as an operator would.
@@ -66,13 +102,7 @@ extension Injector {
             try await node.startAgain()
             return "\(node.nodeName), process \(id), killed and started again"
         case .nodeFreeze:
-            let id = node.processID
-            try node.pause()
-            let stopped = ProcessStatus.isStopped(id)
-            try await Task.sleep(for: length)
-            try node.resume()
-            guard stopped else { throw ChaosError("\(node.nodeName) did not stand still") }
-            return "\(node.nodeName) stopped for \(length.milliseconds) ms"
+            return try await freeze(node, for: length)
         case .nodePartition: return try await partition(node, of: cluster, for: length)
         default:
             let lost = cluster.nodes.filter { $0.nodeName != node.nodeName }.prefix(cluster.nodes.count / 2 + 1)
@@ -161,14 +191,21 @@ extension Injector {
         return "\(ended) server processes ended while they wrote a commit"
     }
 
+    /// By which a delayed commit is known.
+    private static let commitTook: Duration = .milliseconds(80)
+
     private func delayCommits(for length: Duration) async throws -> String {
         try await setDatabase("alter system set commit_delay = 100000", "alter system set commit_siblings = 0")
         try await Task.sleep(for: length)
-        let began = ContinuousClock.now
-        try await observer.pool.script("insert into chaos.probe values (1)")
-        let took = ContinuousClock.now - began
+        // Who comes while another waits has part of that wait only.
+        var took = Duration.zero
+        for _ in 0..<20 where took < Self.commitTook {
+            let began = ContinuousClock.now
+            try await observer.pool.script("insert into chaos.probe values (1)")
+            took = ContinuousClock.now - began
+        }
         try await setDatabase("alter system reset commit_delay", "alter system reset commit_siblings")
-        guard took >= .milliseconds(90) else { throw ChaosError("a commit took only \(took)") }
+        guard took >= Self.commitTook else { throw ChaosError("a commit took only \(took)") }
         return "a commit took \(took.milliseconds) ms"
     }
 
@@ -183,31 +220,45 @@ extension Injector {
         configuration.applicationName = "chaos hog"
         configuration.connectTimeout = .seconds(2)
         let logger = Logger(label: "gaia.chaos") { _ in SwiftLogNoOpLogHandler() }
-        var hogs: [PostgresDedicated] = []
-        var refused = 0
-        let deadline = ContinuousClock.now + length
-        var hasEnded = false
-        while ContinuousClock.now < deadline {
-            let hog = PostgresDedicated(configuration: configuration, logger: logger)
-            do {
-                _ = try await hog.connect()
-                hogs.append(hog)
-            } catch {
-                await hog.close()
-                refused += 1
-                if !hasEnded {
-                    hasEnded = true
-                    _ = try await observer.ask(
-                        """
-                        select count(pg_terminate_backend(pid)) from pg_stat_activity
-                        where backend_type = 'client backend' and application_name not like 'chaos%'
-                        """)
+        // Several at once: to be let in takes each of them some milliseconds.
+        func take() async -> [PostgresDedicated?] {
+            await withTaskGroup(of: PostgresDedicated?.self) { group in
+                for _ in 0..<16 {
+                    group.addTask { [configuration] in
+                        let hog = PostgresDedicated(configuration: configuration, logger: logger)
+                        do {
+                            _ = try await hog.connect()
+                            return hog
+                        } catch {
+                            await hog.close()
+                            return nil
+                        }
+                    }
                 }
-                try await Task.sleep(for: .milliseconds(20))
+                return await group.reduce(into: []) { $0.append($1) }
             }
         }
+        var hogs: [PostgresDedicated] = []
+        var refused = 0
+        // Until nothing is left; then the fleet's own are ended, and where it tries for others these are taken too.
+        while refused == 0 {
+            let taken = await take()
+            hogs += taken.compactMap(\.self)
+            refused += taken.count(where: { $0 == nil })
+        }
+        _ = try await observer.ask(
+            """
+            select count(pg_terminate_backend(pid)) from pg_stat_activity
+            where backend_type = 'client backend' and application_name not like 'chaos%'
+            """)
+        let deadline = ContinuousClock.now + length
+        while ContinuousClock.now < deadline {
+            let taken = await take()
+            hogs += taken.compactMap(\.self)
+            refused += taken.count(where: { $0 == nil })
+            try await Task.sleep(for: .milliseconds(20))
+        }
         for hog in hogs { await hog.close() }
-        guard refused > 0 else { throw ChaosError("\(hogs.count) connections were had and none refused") }
         return "\(hogs.count) connections taken, then \(refused) refused"
     }
 
