@@ -45,13 +45,12 @@ public struct ChaosPlan: Sendable, Hashable {
         var random = SplitMix64(seed: options.seed).split("strikes")
         var builder = Builder(options: options)
         let faults = options.possibleFaults
-        if options.isEachFirstAlone {
-            for fault in faults.shuffled(using: &random) { builder.addAlone(fault, using: &random) }
-        }
+        if options.isEachFirstAlone { builder.addAlone(faults.shuffled(using: &random), using: &random) }
         let rest = options.injections - (options.isEachFirstAlone ? 1 : 0)
-        let mixed = (0..<max(rest, 0)).flatMap { _ in faults }
-        for fault in mixed.shuffled(using: &random) { builder.addMixed(fault, using: &random) }
-        strikes = builder.strikes
+        builder.addMixed((0..<max(rest, 0)).flatMap { _ in faults }, using: &random)
+        strikes = builder.strikes.sorted { ($0.at, $0.number) < ($1.at, $1.number) }.enumerated().map {
+            $1.with(number: $0 + 1, at: $1.at)
+        }
         length = (strikes.map(\.end).max() ?? 0) + 1_000
     }
 
@@ -61,41 +60,45 @@ public struct ChaosPlan: Sendable, Hashable {
     private struct Builder {
         let options: ChaosOptions
         var strikes: [Strike] = []
-        private var next = 1_500
-        private var busy: [Fault.Part: Int] = [:]
+        /// When each group of parts is itself again.
+        private var free: [String: Int] = [:]
 
         init(options: ChaosOptions) { self.options = options }
 
-        mutating func addAlone(_ fault: Fault, using random: inout SplitMix64) {
-            let start = max(next, strikes.map(\.end).max() ?? 0)
-            append(fault, at: start, using: &random)
+        private var end: Int { strikes.map(\.end).max() ?? 1_500 }
+
+        /// One after the other, each with the fleet to itself.
+        mutating func addAlone(_ faults: [Fault], using random: inout SplitMix64) {
+            for fault in faults { place(draw(fault, using: &random), at: end) }
         }
 
-        /// As soon as its part is free, and at times beside others.
-        mutating func addMixed(_ fault: Fault, using random: inout SplitMix64) {
-            if let alone = strikes.last, alone.at >= next { next = alone.end }
-            next += Int.random(in: 200...2_500, using: &random)
-            append(fault, at: next, using: &random)
+        /// Each at any time of a span in which the part that has to bear most has just enough of it.
+        mutating func addMixed(_ faults: [Fault], using random: inout SplitMix64) {
+            let begin = end
+            var drawn: [(strike: Strike, moment: Double)] = []
+            for fault in faults {
+                drawn.append((draw(fault, using: &random), Double.random(in: 0..<1, using: &random)))
+            }
+            let burdens = Dictionary(grouping: drawn, by: \.strike.part.group)
+                .mapValues { $0.reduce(0) { $0 + $1.strike.end } }
+            let span = Double(burdens.values.max() ?? 0) * 1.2
+            for (strike, moment) in drawn.sorted(by: { $0.moment < $1.moment }) {
+                place(strike, at: begin + Int(moment * span))
+            }
         }
 
-        private mutating func append(_ fault: Fault, at start: Int, using random: inout SplitMix64) {
-            let part = part(of: fault, using: &random)
-            let strike = Strike(
-                number: strikes.count + 1, at: max(start, busy[part] ?? 0), fault: fault, part: part,
+        private mutating func place(_ strike: Strike, at start: Int) {
+            let strike = strike.with(number: strikes.count, at: max(start, free[strike.part.group] ?? 0))
+            free[strike.part.group] = strike.end
+            strikes.append(strike)
+        }
+
+        /// A strike that is not placed yet.
+        private func draw(_ fault: Fault, using random: inout SplitMix64) -> Strike {
+            Strike(
+                number: 0, at: 0, fault: fault, part: part(of: fault, using: &random),
                 milliseconds: Int.random(in: fault.milliseconds(options.pace), using: &random),
                 choice: Int.random(in: 0..<1_000, using: &random))
-            // Who leads is seen only when it happens, so nothing else befalls any dispatcher meanwhile.
-            for part in [part] + Self.kin(part, options) { busy[part] = strike.end }
-            strikes.append(strike)
-            next = max(next, strike.at)
-        }
-
-        private static func kin(_ part: Fault.Part, _ options: ChaosOptions) -> [Fault.Part] {
-            switch part {
-            case .leader: (1...options.dispatchers).map { .dispatcher($0) }
-            case .dispatcher: [.leader]
-            default: []
-            }
         }
 
         private func part(of fault: Fault, using random: inout SplitMix64) -> Fault.Part {

@@ -297,7 +297,8 @@ struct Checker: Sendable {
         let killed = evidence.ends.filter { $0.status == .signalled(9) && !$0.wasTold }
         let others = evidence.ends.filter { end in
             switch end.status {
-            case .signalled(let signal): signal != 9
+            // 15: told to end before it had begun to listen for it, and so before it had begun anything.
+            case .signalled(let signal): signal != 9 && !(signal == 15 && end.wasTold)
             // 69: broker or database were away for longer than a process waits at its start; a supervisor starts it again.
             case .exited(let code): code != 69 && !(code == 0 && end.wasTold)
             }

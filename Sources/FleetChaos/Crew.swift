@@ -86,7 +86,8 @@ final class Seat: Sendable {
     }
 
     /// The present process, by the name under which it is in the ledger.
-    var process: String { state.withLock { "\(name).\($0.generation)" } }
+    var process: String { state.withLock { processName($0.generation) } }
+    func processName(_ generation: Int) -> String { "\(name).\(generation)" }
     var processID: Int32? { state.withLock { $0.child.flatMap { $0.isRunning ? $0.processID : nil } } }
     var ends: [End] { state.withLock { $0.ends } }
 
@@ -117,23 +118,29 @@ final class Seat: Sendable {
         }
     }
 
-    /// - Throws: when there is no process to be signalled.
-    func signal(_ number: Int32, isEnd: Bool = false) throws {
-        let child = try state.withLock { state in
-            guard let child = state.child, child.isRunning else { throw ChaosError("\(name) does not run") }
-            if isEnd { state.told = true }
-            return child
+    /// Signals the present process, or the next, where the present one is gone: a poisonous job may just have killed it.
+    ///
+    /// - Returns: how many processes there have been, this one included.
+    @discardableResult
+    func signal(_ number: Int32, isEnd: Bool = false) async throws -> Int {
+        var found: (child: ChildProcess, generation: Int)?
+        try await chaosEventually("\(name) to run", within: .seconds(60), every: .milliseconds(5)) {
+            found = state.withLock { state in
+                guard let child = state.child, child.isRunning else { return nil }
+                if isEnd { state.told = true }
+                return (child, state.generation)
+            }
+            return found != nil
         }
-        try child.signal(number)
+        guard let found else { throw ChaosError("\(name) does not run") }
+        try found.child.signal(number)
+        return found.generation
     }
 
     /// Starts the next process under other conditions, after the present one has drained.
     func set(_ conditions: Conditions) async throws {
-        let generation = state.withLock { state in
-            state.conditions = conditions
-            return state.generation
-        }
-        try signal(SIGTERM, isEnd: true)
+        state.withLock { $0.conditions = conditions }
+        let generation = try await signal(SIGTERM, isEnd: true)
         try await chaosEventually("\(name) to start anew", within: .seconds(60)) {
             state.withLock { $0.generation > generation && $0.child?.isRunning == true }
         }

@@ -154,6 +154,10 @@ public struct Strike: Sendable, Codable, Hashable {
     /// When its part can be expected to be itself again.
     var end: Int { at + milliseconds + fault.recoverySeconds * 1_000 }
 
+    func with(number: Int, at: Int) -> Strike {
+        Strike(number: number, at: at, fault: fault, part: part, milliseconds: milliseconds, choice: choice)
+    }
+
     public var line: String {
         let seconds = Double(at) / 1_000
         let length = milliseconds > 0 ? " for \(milliseconds) ms" : ""
@@ -167,6 +171,18 @@ extension Fault.Part {
         case .worker(let seat): "worker-\(seat)"
         case .dispatcher(let seat): "dispatcher-\(seat)"
         case .leader: "the leader"
+        case .broker: "broker"
+        case .database: "database"
+        }
+    }
+}
+
+extension Fault.Part {
+    /// Strikes on parts of one group wait for each other. Who leads is seen only when it happens, so the dispatchers are one.
+    var group: String {
+        switch self {
+        case .worker(let seat): "worker-\(seat)"
+        case .dispatcher, .leader: "dispatchers"
         case .broker: "broker"
         case .database: "database"
         }

@@ -52,7 +52,7 @@ final class Injector: Sendable {
             for strike in plan.strikes {
                 group.addTask { [self] in
                     try await Task.sleep(until: clock.instant(.milliseconds(strike.at)))
-                    try await parts.hold(strike.lockNames) {
+                    try await parts.hold(strike.part.group) {
                         onStrike(strike.fault.rawValue)
                         let began = clock.now
                         let evidence: String
@@ -75,20 +75,20 @@ final class Injector: Sendable {
     private func perform(_ strike: Strike) async throws -> String {
         let length = Duration.milliseconds(strike.milliseconds)
         return switch strike.fault {
-        case .workerKill: try await kill(try await present(strike))
-        case .workerPause, .workerFreeze: try await freeze(try await present(strike), for: length)
-        case .workerDrain, .dispatcherDrain: try await drain(try await present(strike))
+        case .workerKill: try await kill(seat(strike.part))
+        case .workerPause, .workerFreeze: try await freeze(seat(strike.part), for: length)
+        case .workerDrain, .dispatcherDrain: try await drain(seat(strike.part))
         case .leaderKill: try await killLeader()
         case .leaderFreeze: try await freezeLeader(for: length)
-        case .workerDiskFull: try await fillLog(of: try await present(strike), for: length)
-        case .workerClock: try await shiftClock(of: try await present(strike), strike, for: length)
+        case .workerDiskFull: try await fillLog(of: seat(strike.part), for: length)
+        case .workerClock: try await shiftClock(of: seat(strike.part), strike, for: length)
         case .brokerRestart, .brokerKill, .brokerFreeze, .memoryAlarm, .consumerTimeout, .queueDelete:
             try await strikeBroker(strike.fault, for: length)
         case .nodeKill, .nodeFreeze, .nodePartition, .majorityLoss: try await strikeCluster(strike, for: length)
         case .databaseRestart, .databaseCrash, .commitCut, .databaseLock, .commitDelay, .connectionsFull,
             .databaseDiskFull:
             try await strikeDatabase(strike.fault, for: length)
-        case .linkMute, .linkReset, .linkDelay: try await strikeLink(try await present(strike), strike, for: length)
+        case .linkMute, .linkReset, .linkDelay: try await strikeLink(seat(strike.part), strike, for: length)
         }
     }
 
@@ -102,16 +102,8 @@ final class Injector: Sendable {
         }
     }
 
-    /// The seat, once there is a process in it: a poisonous job may just have killed the one before.
-    private func present(_ strike: Strike) async throws -> Seat {
-        let seat = try seat(strike.part)
-        try await chaosEventually("\(seat.name) to run", within: .seconds(60)) { seat.processID != nil }
-        return seat
-    }
-
     private func kill(_ seat: Seat) async throws -> String {
-        let process = seat.process
-        try seat.signal(SIGKILL, isEnd: true)
+        let process = seat.processName(try await seat.signal(SIGKILL, isEnd: true))
         try await chaosEventually("\(process) to be gone", within: .seconds(10), every: .milliseconds(5)) {
             seat.ends.contains { $0.process == process }
         }
@@ -119,8 +111,7 @@ final class Injector: Sendable {
     }
 
     private func drain(_ seat: Seat) async throws -> String {
-        let process = seat.process
-        try seat.signal(SIGTERM, isEnd: true)
+        let process = seat.processName(try await seat.signal(SIGTERM, isEnd: true))
         try await chaosEventually("\(process) to drain", within: .seconds(90)) {
             seat.ends.contains { $0.process == process }
         }
@@ -129,16 +120,22 @@ final class Injector: Sendable {
     }
 
     private func freeze(_ seat: Seat, for length: Duration) async throws -> String {
-        let process = seat.process
-        try seat.signal(SIGSTOP)
-        guard let id = seat.processID else { return "\(process) ended before it could be stopped" }
-        try await chaosEventually("\(process) to stand still", within: .seconds(5), every: .milliseconds(2)) {
-            ProcessStatus.isStopped(id) || seat.ends.contains { $0.process == process }
-        }
+        let process = try await stop(seat)
         try await Task.sleep(for: length)
-        // The end of the process may have come meanwhile, from what it had sent to itself before.
-        if seat.process == process, seat.processID != nil { try seat.signal(SIGCONT) }
+        try await seat.signal(SIGCONT)
         return "\(process) stopped for \(length.milliseconds) ms"
+    }
+
+    /// Lets a process stand still; another, when a poisonous job has ended it in the same moment.
+    ///
+    /// - Returns: which.
+    private func stop(_ seat: Seat) async throws -> String {
+        var process = ""
+        try await chaosEventually("\(seat.name) to stand still", within: .seconds(60), every: .milliseconds(2)) {
+            process = seat.processName(try await seat.signal(SIGSTOP))
+            return seat.processID.map { ProcessStatus.isStopped($0) } ?? false
+        }
+        return process
     }
 
     private func leader() async throws -> Seat {
@@ -161,15 +158,14 @@ final class Injector: Sendable {
 
     private func freezeLeader(for length: Duration) async throws -> String {
         let seat = try await leader()
-        let process = seat.process
-        try seat.signal(SIGSTOP)
+        let process = try await stop(seat)
         let next: String
         do { next = try await nextLeader(after: process) } catch {
-            try seat.signal(SIGCONT)
+            try await seat.signal(SIGCONT)
             throw error
         }
         try await Task.sleep(for: length)
-        try seat.signal(SIGCONT)
+        try await seat.signal(SIGCONT)
         return "\(process) stopped, \(next)"
     }
 
@@ -204,9 +200,9 @@ final class Injector: Sendable {
             Seat.Conditions(environment: [
                 "LD_PRELOAD": clockLibrary, "GAIA_CLOCK_SHIFT_SECONDS": shift,
             ]))
-        guard let id = seat.processID else { throw ChaosError("\(seat.name) did not start with another clock") }
-        try await chaosEventually("the library in \(seat.name)", within: .seconds(10)) {
-            ProcessStatus.read("/proc/\(id)/maps")?.contains("libClockShift") ?? false
+        try await chaosEventually("the library in \(seat.name)", within: .seconds(20)) {
+            guard let id = seat.processID else { return false }
+            return ProcessStatus.read("/proc/\(id)/maps")?.contains("libClockShift") ?? false
         }
         let process = seat.process
         try await Task.sleep(for: length)
@@ -239,45 +235,29 @@ final class Injector: Sendable {
     }
 }
 
-extension Strike {
-    /// Strikes that share a name wait for each other.
-    fileprivate var lockNames: [String] {
-        switch part {
-        case .worker(let seat): ["worker-\(seat)"]
-        case .dispatcher, .leader: ["dispatchers"]
-        case .broker: ["broker"]
-        case .database: ["database"]
-        }
-    }
-}
-
-/// Which parts a strike is busy with.
+/// Which groups of parts a strike is busy with.
 private actor PartLocks {
     private var held: Set<String> = []
-    private var waiting: [(names: [String], continuation: CheckedContinuation<Void, Never>)] = []
+    private var waiting: [(group: String, continuation: CheckedContinuation<Void, Never>)] = []
 
-    nonisolated func hold(_ names: [String], _ body: () async throws -> Void) async throws {
-        await enter(names)
+    nonisolated func hold(_ group: String, _ body: () async throws -> Void) async throws {
+        await enter(group)
         let result: Result<Void, any Error>
         do { result = .success(try await body()) } catch { result = .failure(error) }
-        await leave(names)
+        await leave(group)
         try result.get()
     }
 
-    private func enter(_ names: [String]) async {
-        if held.isDisjoint(with: names), !waiting.contains(where: { !Set($0.names).isDisjoint(with: names) }) {
-            held.formUnion(names)
-            return
-        }
-        await withCheckedContinuation { waiting.append((names, $0)) }
+    private func enter(_ group: String) async {
+        if held.insert(group).inserted { return }
+        await withCheckedContinuation { waiting.append((group, $0)) }
     }
 
-    private func leave(_ names: [String]) {
-        held.subtract(names)
-        while let index = waiting.firstIndex(where: { held.isDisjoint(with: $0.names) }) {
-            let next = waiting.remove(at: index)
-            held.formUnion(next.names)
-            next.continuation.resume()
+    private func leave(_ group: String) {
+        if let index = waiting.firstIndex(where: { $0.group == group }) {
+            waiting.remove(at: index).continuation.resume()
+        } else {
+            held.remove(group)
         }
     }
 }
