@@ -46,6 +46,12 @@ public enum FleetBroker {
     /// RabbitMQ 4.
     public static func urgentQueue(_ subsystem: String) -> String { "gaia.jobs.\(subsystem).high" }
 
+    /// Whose jobs a queue holds, by its name.
+    public static func subsystem(ofQueue queue: String) -> String {
+        let name = queue.hasPrefix("gaia.jobs.") ? queue.dropFirst("gaia.jobs.".count) : queue[...]
+        return String(name.hasSuffix(".high") ? name.dropLast(".high".count) : name)
+    }
+
     /// What goes before the type in the routing key of an urgent job.
     public static let urgentPrefix = "\(JobType.urgentLane)."
 

@@ -10,6 +10,7 @@
 ///  leader (advisory lock, term) ─┬─ StageDuty    agenda due ──▶ gaia.jobs, confirmed ──▶ struck out
 ///                                ├─ RescueDuty   worker gone, grace over ──▶ its epoch ends, its jobs are due
 ///                                ├─ CronDuty     a schedule's tick ──▶ a job on the agenda
+///                                ├─ ReleaseDuty  held while its type rests ──▶ due, when it rests no more
 ///                                └─ RetainDuty   finished long ago ──▶ removed, a stretch of the table at a time
 /// ```
 ///

@@ -148,6 +148,13 @@ extension FleetStore {
         }
     }
 
+    /// Owes the messages of a subsystem's waiting and running jobs again, after its queue was deleted.
+    ///
+    /// - Returns: how many.
+    public func republish(subsystem: String) async throws -> Int {
+        try await pool.execute(SQL.republish, [.text(subsystem), .int64(Self.recheckAfter.milliseconds)]).count
+    }
+
     private func compare(_ requests: [ScheduleRequest]) async throws -> [Comparison: ScheduleAnswer] {
         var answers: [Comparison: ScheduleAnswer] = [:]
         if requests.isEmpty { return answers }

@@ -104,6 +104,7 @@ enum SQL {
     static let renewTerm = statement("renew-term", PackageResources.renew_term_sql)
     static let watchLeader = statement("watch-leader", PackageResources.watch_leader_sql)
     static let depose = statement("depose", PackageResources.depose_sql)
+    static let republish = statement("republish", PackageResources.republish_sql)
     static let due = statement("due", PackageResources.due_sql)
     static let nextDue = statement("next-due", PackageResources.next_due_sql)
     static let staged = statement("staged", PackageResources.staged_sql)

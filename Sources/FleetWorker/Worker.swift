@@ -32,6 +32,8 @@ public final class Worker: Service {
     let settler: Settler
     let lease: LeaseKeeper
     let orders: PostgresListener
+    /// Subsystems whose queue was deleted, for the upkeep to see to.
+    let lostQueues = LostQueues()
     private let locks: LockKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
@@ -73,7 +75,11 @@ public final class Worker: Service {
                         consumerTag: configuration.name)
                 }
             },
-            topology: topology, logger: logger)
+            topology: topology, logger: logger,
+            onEvent: { [lostQueues] event in
+                guard case .consumerCancelled(let queue) = event else { return }
+                lostQueues.add(FleetBroker.subsystem(ofQueue: queue))
+            })
         pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
         store = FleetStore(pool: pool)
         let slots = Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) })
@@ -144,6 +150,7 @@ public final class Worker: Service {
             add { await self.followOrders() }
             add { await self.shareSlots() }
             add { await self.reportProgress() }
+            add { await self.followLosses() }
             group.addTask {
                 // Ends by a graceful shutdown, or by cancellation when a link has failed for good.
                 try? await gracefulShutdown()

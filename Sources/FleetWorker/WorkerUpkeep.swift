@@ -2,6 +2,7 @@ import FleetBroker
 import FleetModel
 import FleetStore
 import PostgresClient
+import Synchronization
 
 /// What a worker does beside its jobs: it hears what operators want, shares out its slots, and tells how far it is.
 extension Worker {
@@ -58,6 +59,27 @@ extension Worker {
         let slots = shares.withLock { $0.slots[subsystem] ?? 0 }
         for queue in [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)] {
             consumer.limit(queue: queue, prefetch: isResting ? 0 : configuration.prefetch(slots: slots))
+        }
+    }
+
+    /// How long after its loss a queue can be expected to be there again, and everything that was published to it before to
+    /// be in the ledger as published.
+    static let queueReturn: Duration = .seconds(5)
+
+    /// Sees to it that jobs are published again whose messages went with their queue. Those that only the broker knew are gone
+    /// with it.
+    func followLosses() async {
+        while !Task.isCancelled {
+            for subsystem in await lostQueues.next() {
+                do {
+                    try await Task.sleep(for: Self.queueReturn)
+                    let count = try await Patience()({ try await self.store.republish(subsystem: subsystem) })
+                    logger.notice("the queue of \(subsystem) was deleted: \(count) jobs are owed to it again")
+                } catch {
+                    // Cancelled: nothing else ends it.
+                    return
+                }
+            }
         }
     }
 
@@ -121,6 +143,26 @@ extension Worker {
                         content: ("progress", $0.progress.document)
                     ).message(token: $0.ownership.token)
                 })
+        }
+    }
+}
+
+/// Which queues were deleted and not yet seen to.
+final class LostQueues: Sendable {
+    private let subsystems = Mutex<Set<String>>([])
+    private let bell = Bell()
+
+    func add(_ subsystem: String) {
+        subsystems.withLock { _ = $0.insert(subsystem) }
+        bell.ring()
+    }
+
+    /// Waits for a loss; none when the task is cancelled.
+    func next() async -> [String] {
+        await bell.wait(atMost: .seconds(3_600))
+        return subsystems.withLock { subsystems in
+            defer { subsystems = [] }
+            return subsystems.sorted()
         }
     }
 }

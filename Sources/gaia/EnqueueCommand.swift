@@ -18,7 +18,7 @@ struct EnqueueCommand: AsyncParsableCommand {
 
             A line of the file is one job:
               {"type": "api.request.v1", "key": "order-17", "payload": {"url": "…"}, "delay_ms": 5000}
-            with delay_ms, deadline_ms, max_attempts, reply_to, correlation_id and subject as you need them, or
+            with delay_ms, deadline_ms, max_attempts, backoff, urgent, reply_to, correlation_id and subject as you need them, or
               {"type": "api.request.v1", "key": "morning", "payload": {}, "cron": {"every": "30 7 * * mon-fri"}}
             for a schedule, whose name is the key.
 
@@ -35,6 +35,12 @@ struct EnqueueCommand: AsyncParsableCommand {
     var payload: String = "{}"
     @Option(name: .long, help: ArgumentHelp("Milliseconds from now; needs a running dispatcher.", valueName: "ms"))
     var delay: Int?
+    @Option(name: .long, help: "How many attempts it gets; as many as its type says when absent.")
+    var attempts: Int?
+    @Option(name: .long, help: "How long to pause between them, as in 'exponential 1s 10m' or 'fixed 5s'.")
+    var backoff: String?
+    @Flag(name: .long, help: "Let it go before what waits already.")
+    var urgent = false
     @Option(name: .long, help: ArgumentHelp("A file with one job a line; '-' for standard input.", valueName: "path"))
     var file: String?
     @Flag(name: .long, help: "Wait for the result of the one job and print it.")
@@ -48,8 +54,10 @@ struct EnqueueCommand: AsyncParsableCommand {
         if (type == nil) == (file == nil) {
             throw ValidationError("give either --type for one job, or --file for many")
         }
-        if file != nil, wait || key != nil || delay != nil {
-            throw ValidationError("--key, --delay and --wait are for one job; in a file each line has its own")
+        if file != nil, wait || key != nil || delay != nil || attempts != nil || backoff != nil || urgent {
+            throw ValidationError(
+                "--key, --delay, --attempts, --backoff, --urgent and --wait are for one job; in a file each line has its own"
+            )
         }
         if timeout < 1 || timeout > 86_400 { throw ValidationError("--timeout must be from 1 to 86400 seconds") }
     }
@@ -118,6 +126,9 @@ struct EnqueueCommand: AsyncParsableCommand {
         line.member("key", key ?? UUID().uuidString.lowercased())
         line.member("payload", json: text)
         if let delay { line.member("delay_ms", delay) }
+        if let attempts { line.member("max_attempts", attempts) }
+        if let backoff { line.member("backoff", backoff) }
+        if urgent { line.member("urgent", json: "true") }
         line.endObject()
         do {
             _ = try CanonicalJSON.text(of: Array(text.utf8))

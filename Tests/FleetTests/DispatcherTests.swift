@@ -226,4 +226,40 @@ struct DispatcherTests {
             }
         }
     }
+
+    @Test("A queue that an operator deletes takes no job with it that the ledger knows")
+    func deletedQueue() async throws {
+        let recorder = Recorder()
+        let gate = Gate()
+        let definition = Work.definition(recorder) { work, _ in
+            try await gate.pass()
+            return work.text
+        }
+        // Far more than one slot and what is fetched ahead of it.
+        let jobs = 300
+        try await TestFleet.use(definitions: [definition], configure: { $0.slotsDefault = 1 }) {
+            (fleet: TestFleet) async throws -> Void in
+            _ = try await fleet.addDispatcher()
+            try await fleet.place.withPool { pool in
+                _ = try await pool.execute(
+                    PostgresStatement(
+                        name: "enqueue",
+                        sql: """
+                            select gaia.enqueue('test.work.v1', '{"text": "a"}', 'k-' || n)
+                            from generate_series(1, \(jobs)) n
+                            """))
+            }
+            try await eventually("all to be published") {
+                let counts = try await fleet.store.counts(subsystem: "test")
+                return (counts[.queued]?.jobs ?? 0) + (counts[.running]?.jobs ?? 0) == jobs && recorder.runs.count == 1
+            }
+            try await fleet.place.withBroker { try await $0.deleteQueue("gaia.jobs.test") }
+            gate.open()
+            for number in 1...jobs {
+                #expect(try await fleet.mailbox.result(of: "k-\(number)").outcome == "succeeded")
+            }
+            #expect(recorder.runs.count == jobs)
+            try await eventually("the queue to be empty") { try await fleet.place.ready(in: "gaia.jobs.test") == 0 }
+        }
+    }
 }
