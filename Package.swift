@@ -143,6 +143,7 @@ let package = Package(
                 "CurlClient",
             ], exclude: ["Resources"]),
         tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
+        tests("FleetSimulationTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
     ]
 )

@@ -58,7 +58,7 @@ struct Leadership: Sendable {
                     try await Task.sleep(for: Self.attemptInterval)
                     try await look(&watch, on: session)
                 }
-                try await lead(until: dedicated)
+                try await lead(on: session, until: dedicated)
             } catch {
                 if !Task.isCancelled {
                     failures += 1
@@ -81,8 +81,8 @@ struct Leadership: Sendable {
         }
     }
 
-    private func lead(until dedicated: PostgresDedicated) async throws {
-        let term = try await store.beginTerm(name: name)
+    private func lead(on session: PostgresSession, until dedicated: PostgresDedicated) async throws {
+        let term = try await FleetStore.beginTerm(name: name, on: session)
         logger.notice("\(name) leads, term \(term)")
         await withTaskGroup(of: Void.self) { group in
             group.addTask {

@@ -13,7 +13,13 @@ final class RescueDuty: Duty {
     private let agenda: Bell
     private let logger: Logger
     /// Since when each worker has been missing without a break, by our own clock: only a span is measured.
-    private let missing = Mutex<[WorkerEpoch: ContinuousClock.Instant]>([:])
+    private let missing = Mutex(Missing())
+
+    private struct Missing {
+        /// The term in which it was seen: between two terms of ours nobody looked.
+        var term: Int64 = 0
+        var since: [WorkerEpoch: ContinuousClock.Instant] = [:]
+    }
 
     init(store: FleetStore, poll: Duration, grace: Duration, agenda: Bell, logger: Logger) {
         self.store = store
@@ -32,16 +38,17 @@ final class RescueDuty: Duty {
             workers = try await store.missingWorkers()
         } catch {
             // Not seen is not missing: after a break of the database everyone gets the whole grace again.
-            missing.withLock { $0 = [:] }
+            missing.withLock { $0 = Missing() }
             throw error
         }
         let now = ContinuousClock.now
         let gone = missing.withLock { missing in
+            if missing.term != term { missing = Missing(term: term) }
             let still = Set(workers.map(\.owner))
-            missing = missing.filter { still.contains($0.key) }
+            missing.since = missing.since.filter { still.contains($0.key) }
             return workers.filter { worker in
-                let since = missing[worker.owner, default: now]
-                missing[worker.owner] = since
+                let since = missing.since[worker.owner, default: now]
+                missing.since[worker.owner] = since
                 return worker.expired || now - since >= grace
             }
         }

@@ -27,10 +27,11 @@ public enum CompletionAnswer: Sendable, Equatable {
 /// A repeat that was parked.
 public struct Waiter: Sendable, Hashable {
     public let identity: JobIdentity
-    public let replyTo: String
+    /// nil where nobody is to be answered, and only the reminder on the agenda to be struck out.
+    public let replyTo: String?
     public let correlationID: String
 
-    public init(identity: JobIdentity, replyTo: String, correlationID: String) {
+    public init(identity: JobIdentity, replyTo: String?, correlationID: String) {
         self.identity = identity
         self.replyTo = replyTo
         self.correlationID = correlationID

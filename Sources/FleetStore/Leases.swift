@@ -129,9 +129,14 @@ extension FleetStore {
         try await session.execute(SQL.takeLeadership, [.int32(leaderLockClass)]).only().get(0)
     }
 
-    /// Begins a term, after the lock was taken.
-    public func beginTerm(name: String) async throws -> Int64 {
-        try await pool.execute(SQL.beginTerm, [.text(name)]).only().get(0)
+    /// Begins a term, on the session that has taken the lock: one that comes late, its session lost, comes to nothing.
+    public static func beginTerm(name: String, on session: PostgresSession) async throws -> Int64 {
+        try await session.execute(SQL.beginTerm, [.text(name)]).only().get(0)
+    }
+
+    /// The same without the lock, for tests.
+    package func beginTerm(name: String) async throws -> Int64 {
+        try await pool.withConnection { try await Self.beginTerm(name: name, on: $0) }
     }
 
     /// - Returns: false when the term is over.

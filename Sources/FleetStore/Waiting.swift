@@ -27,7 +27,7 @@ extension FleetStore {
 
     private static func arguments(_ waiter: Waiter) -> [PostgresValue] {
         [
-            .text(waiter.identity.subsystem), .text(waiter.identity.key), .text(waiter.replyTo),
+            .text(waiter.identity.subsystem), .text(waiter.identity.key), waiter.replyTo.map(PostgresValue.text) ?? .null,
             .text(waiter.correlationID),
         ]
     }

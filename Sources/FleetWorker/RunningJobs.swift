@@ -73,7 +73,10 @@ package final class RunningJobs: Sendable {
         state.withLock { state in
             guard let entry = state.entries[arrival.job.identity] else { return .none }
             if entry.arrival.tag.generation < arrival.tag.generation, arrival.delivery.redelivered,
-                entry.arrival.payload == arrival.payload, entry.arrival.job.type == arrival.job.type
+                entry.arrival.payload == arrival.payload, entry.arrival.job.type == arrival.job.type,
+                // Another's repeat, handed back by another worker, comes redelivered too, and wants an answer of its own.
+                entry.arrival.job.replyTo == arrival.job.replyTo,
+                entry.arrival.job.correlationID == arrival.job.correlationID
             {
                 state.entries[arrival.job.identity]?.arrival.tag = arrival.tag
                 return .adopted

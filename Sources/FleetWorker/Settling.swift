@@ -316,7 +316,8 @@ extension Publication {
                     identity: result.identity, replyTo: replyTo, correlationID: correlationID ?? result.identity.key))
         }
         for waiter in waiters where told.insert(waiter).inserted {
-            courtesy.append(result.reply(to: waiter.replyTo, correlationID: waiter.correlationID))
+            guard let replyTo = waiter.replyTo else { continue }
+            courtesy.append(result.reply(to: replyTo, correlationID: waiter.correlationID))
         }
         self.waiters = waiters
     }

@@ -38,8 +38,8 @@ with arrived as (
     from seen
     where verdict = 'running'
     on conflict (subsystem, key) do update
-    -- A running job's row for a retry or a schedule has had its day: its message is out, and staged.sql, which strikes
-    -- out that time only, must not take this reminder with it.
+    -- A running job's row for a retry or a schedule has had its day: whoever it was owed to was noted by the claim, and
+    -- staged.sql, which strikes out that time only, must not take this reminder with it.
     set due_at = excluded.due_at, reason = 'recheck', worker = excluded.worker, epoch = excluded.epoch
 )
 select a.subsystem, a.key, coalesce(s.verdict, case when exists (select from me) then 'takeable' else 'fenced' end) as verdict,

@@ -22,12 +22,5 @@ with outcome as (
     select subsystem, key, not_before, 'retry' from settled where state in ('retrying', 'scheduled')
     on conflict (subsystem, key) do update
     set due_at = excluded.due_at, reason = 'retry', worker = null, epoch = null
-), unneeded as (
-    -- A repeat was parked that nobody waits for: the delivery of this attempt stands in for it.
-    delete from gaia.agenda g
-    using settled s
-    where g.subsystem = s.subsystem and g.key = s.key and g.reason = 'recheck'
-      and s.state in ('succeeded', 'discarded', 'cancelled', 'indeterminate')
-      and not exists (select from gaia.waiter w where w.subsystem = s.subsystem and w.key = s.key)
 )
 select subsystem, key, attempt, finished_at from settled
