@@ -27,7 +27,8 @@ extension FleetStore {
 
     private static func arguments(_ waiter: Waiter) -> [PostgresValue] {
         [
-            .text(waiter.identity.subsystem), .text(waiter.identity.key), waiter.replyTo.map(PostgresValue.text) ?? .null,
+            .text(waiter.identity.subsystem), .text(waiter.identity.key),
+            waiter.replyTo.map(PostgresValue.text) ?? .null,
             .text(waiter.correlationID),
         ]
     }
