@@ -4,13 +4,15 @@ import Testing
 
 /// The simulation is worth as much as its model of the ledger is true: verbs in random order, given to both, must have the
 /// same answers and leave the same rows.
-@Suite struct ConformanceTests {
+@Suite("The model of the ledger beside the ledger", .timeLimit(.minutes(5)))
+struct ConformanceTests {
     static let sequences: UInt64 = 60
     static let steps = 80
     /// Within how many sequences a bug of the model must be noticed.
     static let sequencesForMutant: UInt64 = 200
 
-    @Test func theModelDoesWhatTheDatabaseDoes() async throws {
+    @Test("The model does what the database does")
+    func agrees() async throws {
         try await RealLedger.with { real in
             for seed in 0..<Self.sequences {
                 if let difference = try await Self.difference(seed, real, Mutant.ofTheDatabase) {
@@ -22,7 +24,8 @@ import Testing
     }
 
     /// Or the test above would prove nothing of the rule that the mutant breaks.
-    @Test func aModelWithAPlantedBugIsToldFromTheDatabase() async throws {
+    @Test("A model with a planted bug is told from the database")
+    func tells() async throws {
         try await RealLedger.with { real in
             for mutant in Mutant.allCases where mutant.isOfTheLedger {
                 let mutants = Mutant.ofTheDatabase.symmetricDifference([mutant])

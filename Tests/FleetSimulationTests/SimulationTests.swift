@@ -2,21 +2,23 @@ import FleetModel
 import Glibc
 import Testing
 
-/// The fleet's decisions in worlds where everything fails.
-@Suite struct SimulationTests {
+@Suite("The fleet's rules in worlds where everything fails", .timeLimit(.minutes(5)))
+struct SimulationTests {
     /// How many worlds a run of the tests lets happen.
     static let worlds = getenv("GAIA_SIMULATION_WORLDS").flatMap { UInt64(String(cString: $0)) } ?? 10_000
     /// Within how many a planted bug must be found.
     static let worldsForMutant: UInt64 = 6_000
 
-    @Test func tenThousandWorldsKeepEveryRule() async {
+    @Test("Ten thousand worlds keep every rule")
+    func worlds() async {
         let failed = await Self.failures(in: 0..<Self.worlds)
         for seed in failed.prefix(3) { Issue.record("\(Self.report(seed))") }
         #expect(failed.isEmpty, "of \(Self.worlds) seeds \(failed.count) break a rule: \(failed.prefix(20))")
     }
 
     /// `GAIA_SIMULATION_SEED=n` lets that one world happen and prints it.
-    @Test(.enabled(if: getenv("GAIA_SIMULATION_SEED") != nil)) func oneWorldAsTheEnvironmentNamesIt() throws {
+    @Test("The world that GAIA_SIMULATION_SEED names", .enabled(if: getenv("GAIA_SIMULATION_SEED") != nil))
+    func oneWorld() throws {
         let variable = try #require(getenv("GAIA_SIMULATION_SEED"))
         let seed = try #require(UInt64(String(cString: variable)), "GAIA_SIMULATION_SEED is a whole number")
         let plan = Plan(seed: seed)
@@ -25,7 +27,8 @@ import Testing
         if outcome.violation != nil { Issue.record("\(Self.report(seed))") }
     }
 
-    @Test(arguments: Mutant.allCases) func aPlantedBugIsFound(_ mutant: Mutant) throws {
+    @Test("A planted bug is found", arguments: Mutant.allCases)
+    func plantedBug(_ mutant: Mutant) throws {
         let found = (0..<Self.worldsForMutant).lazy.compactMap { seed in
             World(Plan(seed: seed), mutants: [mutant]).run().violation.map { (seed, $0) }
         }.first
@@ -36,7 +39,8 @@ import Testing
     }
 
     /// Or the rules would be kept for want of occasion.
-    @Test func everythingThatCanHappenDoes() {
+    @Test("Everything that can happen does")
+    func occasions() {
         var facts: Set<History.Fact> = []
         var answers: Set<Int64> = []
         for seed in UInt64(0)..<500 {
@@ -49,7 +53,8 @@ import Testing
         #expect(answers == [1, 2, 3, 4, 5, 6], "each answer to a claim but that it is claimed")
     }
 
-    @Test func aSeedHasOneHistory() {
+    @Test("A seed has one history, and another seed another")
+    func oneHistory() {
         var hashes: Set<UInt64> = []
         for seed in UInt64(0)..<200 {
             let history = World(Plan(seed: seed)).run().history
@@ -59,7 +64,8 @@ import Testing
         #expect(hashes.count == 200)
     }
 
-    @Test func aFailingPlanIsShrunk() throws {
+    @Test("A failing plan is made smaller as long as it breaks the same rule")
+    func shrinks() throws {
         let mutants: Set<Mutant> = [.ackBeforeCommit]
         let plan = try #require(
             (UInt64(0)..<1_000).lazy.map { Plan(seed: $0) }.first {
