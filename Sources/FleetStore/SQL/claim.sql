@@ -62,13 +62,17 @@ with arrived as (
         (extract(epoch from j.deadline_at - now()) * 1000)::int8 as deadline_ms, j.state,
         (extract(epoch from now() - coalesce(j.replayed_at, j.created_at)) * 1000)::int8 as age_ms, j.crashes, j.finished_at,
         case when j.state <> 'running' then ((j.errors -> -1) - 'at')::text end as error,
-        j.reply_to, j.correlation_id
+        j.reply_to, j.correlation_id,
+        -- Set on a row that was updated: so this tells those that were there.
+        j.xmax = 0 as is_new
+), known as materialized (
+    select subsystem, key, reply_to, correlation_id from taken where not is_new
 ), noted as (
     -- A repeat has claimed the job. If this attempt is postponed the repeat's delivery is acknowledged all the same, and the
     -- delivery that is owed to the first may be struck out when this attempt ends: so both are written down as waiting.
     insert into gaia.waiter (subsystem, key, reply_to, correlation_id)
     select t.subsystem, t.key, w.reply_to, coalesce(w.correlation_id, t.key)
-    from taken t
+    from known t
     join arrived a on a.subsystem = t.subsystem and a.key = t.key
     cross join lateral (values (a.reply_to, a.correlation_id), (t.reply_to, t.correlation_id))
         as w (reply_to, correlation_id)
