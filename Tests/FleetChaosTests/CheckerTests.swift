@@ -79,9 +79,9 @@ struct CheckerTests {
             return item
         }
 
-        mutating func set(_ kind: Workload.Kind, state: String, token: Int64 = 1, crashes: Int = 0) {
+        mutating func set(_ kind: Workload.Kind, state: String, token: Int64 = 1, errors: String = "[]") {
             ledger[item(kind).key] = Observer.LedgerRow(
-                state: state, token: token, attempt: 1, crashes: crashes, errors: "[]")
+                state: state, token: token, attempt: 1, crashes: 1, errors: errors)
         }
 
         /// As if nothing but its producer had known of it.
@@ -230,7 +230,7 @@ struct CheckerTests {
             $0.setAside.append(("conflict", $0.item(.effect).key, "{}"))
         },
         Wrong("a job set aside for crashes of others' making", breaks: "no innocent is set aside") {
-            $0.set(.doomed, state: "discarded", crashes: 3)
+            $0.set(.doomed, state: "discarded", errors: #"[{"at": "now", "code": "poison", "attempt": 1}]"#)
         },
         Wrong("a write of a deposed leader", breaks: "a deposed leader writes nothing") {
             $0.staleWrites.append(
