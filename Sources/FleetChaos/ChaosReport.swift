@@ -23,7 +23,7 @@ public struct ChaosReport: Sendable {
     /// What was seen of each strike.
     public let strikes: [String]
 
-    init(_ options: ChaosOptions, _ plan: ChaosPlan, _ evidence: Evidence, isSettled: Bool, logs: String) {
+    init(_ options: ChaosOptions, _ evidence: Evidence, isSettled: Bool) {
         let checker = Checker(evidence)
         var violations = checker.violations()
         if !isSettled {

@@ -103,7 +103,11 @@ public struct ChaosRun: Sendable {
         let clock = RunClock()
         let target = EffectTarget(clock: clock)
         let (ports, portsIn) = AsyncStream.makeStream(of: Int.self, bufferingPolicy: .bufferingNewest(1))
-        let serving = Task { try await target.run { portsIn.yield($0) } }
+        let serving = Task {
+            // A target that does not come to listen is not waited for.
+            defer { portsIn.finish() }
+            try await target.run { portsIn.yield($0) }
+        }
         defer { serving.cancel() }
         var port: Int?
         for await bound in ports {
@@ -241,7 +245,7 @@ public struct ChaosRun: Sendable {
             group.addTask { try await producers.run(over: .milliseconds(plan.length)) }
             for try await _ in group {}
         }
-        let isSettled = try await settle(producers.journal, observer, clock)
+        let isSettled = try await settle(producers.journal, observer)
         let evidence = Evidence(
             workload: workload, journal: producers.journal.entries, effects: target.effects,
             results: observer.results.byKey, ledger: try await observer.ledger(),
@@ -253,13 +257,13 @@ public struct ChaosRun: Sendable {
             setAside: try await observer.drain(FleetBroker.deadQueue).map {
                 ($0.reason, $0.key ?? "", String(decoding: $0.delivery.body, as: UTF8.self))
             }, leftInQueues: try await leftInQueues(observer), epoch: epoch)
-        return ChaosReport(options, plan, evidence, isSettled: isSettled, logs: "\(stack.directory)/logs")
+        return ChaosReport(options, evidence, isSettled: isSettled)
     }
 
     /// Waits until every acknowledged job has ended and has its result.
     ///
     /// - Returns: whether it came to that within the limit.
-    private func settle(_ journal: Producers.Journal, _ observer: Observer, _ clock: RunClock) async throws -> Bool {
+    private func settle(_ journal: Producers.Journal, _ observer: Observer) async throws -> Bool {
         let wanted = Set(journal.entries.filter { $0.outcome == .ok }.map(\.key))
         let deadline = ContinuousClock.now + options.settleLimit
         while ContinuousClock.now < deadline {

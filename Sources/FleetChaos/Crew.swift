@@ -162,12 +162,6 @@ final class Seat: Sendable {
     func closeLinks() async throws {
         for link in brokerLinks + [databaseLink] { try await link.close() }
     }
-
-    /// The end of its log, for a person.
-    func logTail(_ count: Int = 2_000) -> String {
-        guard let text = try? String(contentsOf: URL(filePath: logFile), encoding: .utf8) else { return "(no log)" }
-        return String(text.suffix(count))
-    }
 }
 
 /// The harness itself could not do what it was to do; a run that ends so has shown nothing.

@@ -175,9 +175,7 @@ extension Fault.Part {
         case .database: "database"
         }
     }
-}
 
-extension Fault.Part {
     /// Strikes on parts of one group wait for each other. Who leads is seen only when it happens, so the dispatchers are one.
     var group: String {
         switch self {

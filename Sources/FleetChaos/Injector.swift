@@ -242,6 +242,11 @@ private actor PartLocks {
 
     nonisolated func hold(_ group: String, _ body: () async throws -> Void) async throws {
         await enter(group)
+        // Whoever was called off while waiting is to break nothing any more.
+        if Task.isCancelled {
+            await leave(group)
+            throw CancellationError()
+        }
         let result: Result<Void, any Error>
         do { result = .success(try await body()) } catch { result = .failure(error) }
         await leave(group)
@@ -258,28 +263,6 @@ private actor PartLocks {
             waiting.remove(at: index).continuation.resume()
         } else {
             held.remove(group)
-        }
-    }
-}
-
-enum ProcessStatus {
-    /// Whether a process stands still by a signal.
-    static func isStopped(_ id: Int32) -> Bool {
-        guard let text = read("/proc/\(id)/stat"), let bracket = text.lastIndex(of: ")") else { return false }
-        return text[bracket...].dropFirst(2).first == "T"
-    }
-
-    /// A file of the kernel's, which has no size before it is read; nil when its process is gone.
-    static func read(_ path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = Glibc.read(descriptor, &buffer, buffer.count)
-            if count <= 0 { return count == 0 ? String(decoding: bytes, as: UTF8.self) : nil }
-            bytes += buffer[..<count]
         }
     }
 }
