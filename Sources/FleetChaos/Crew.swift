@@ -123,6 +123,22 @@ final class Seat: Sendable {
     /// - Returns: how many processes there have been, this one included.
     @discardableResult
     func signal(_ number: Int32, isEnd: Bool = false) async throws -> Int {
+        let present = try await present(isEnd: isEnd)
+        try present.child.signal(number)
+        return present.generation
+    }
+
+    /// Lets the present process stand still; another, when a poisonous job has ended it in the same moment.
+    ///
+    /// - Returns: how many processes there have been, this one included.
+    func pause() async throws -> Int {
+        while true {
+            let present = try await present()
+            if try await present.child.pause() { return present.generation }
+        }
+    }
+
+    private func present(isEnd: Bool = false) async throws -> (child: ChildProcess, generation: Int) {
         var found: (child: ChildProcess, generation: Int)?
         try await chaosEventually("\(name) to run", within: .seconds(60), every: .milliseconds(5)) {
             found = state.withLock { state in
@@ -133,8 +149,7 @@ final class Seat: Sendable {
             return found != nil
         }
         guard let found else { throw ChaosError("\(name) does not run") }
-        try found.child.signal(number)
-        return found.generation
+        return found
     }
 
     /// Starts the next process under other conditions, after the present one has drained.

@@ -120,22 +120,10 @@ final class Injector: Sendable {
     }
 
     private func freeze(_ seat: Seat, for length: Duration) async throws -> String {
-        let process = try await stop(seat)
+        let process = seat.processName(try await seat.pause())
         try await Task.sleep(for: length)
         try await seat.signal(SIGCONT)
         return "\(process) stopped for \(length.milliseconds) ms"
-    }
-
-    /// Lets a process stand still; another, when a poisonous job has ended it in the same moment.
-    ///
-    /// - Returns: which.
-    private func stop(_ seat: Seat) async throws -> String {
-        var process = ""
-        try await chaosEventually("\(seat.name) to stand still", within: .seconds(60), every: .milliseconds(2)) {
-            process = seat.processName(try await seat.signal(SIGSTOP))
-            return seat.processID.map { ProcessStatus.isStopped($0) } ?? false
-        }
-        return process
     }
 
     private func leader() async throws -> Seat {
@@ -158,7 +146,7 @@ final class Injector: Sendable {
 
     private func freezeLeader(for length: Duration) async throws -> String {
         let seat = try await leader()
-        let process = try await stop(seat)
+        let process = seat.processName(try await seat.pause())
         let next: String
         do { next = try await nextLeader(after: process) } catch {
             try await seat.signal(SIGCONT)

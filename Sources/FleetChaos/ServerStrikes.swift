@@ -62,13 +62,9 @@ extension Injector {
     }
 
     private func freeze(_ node: PrivateBroker, for length: Duration) async throws -> String {
-        let id = node.processID
-        try node.pause()
         let result: Result<Void, any Error>
         do {
-            try await chaosEventually("\(node.nodeName) to stand still", within: .seconds(5), every: .milliseconds(2)) {
-                ProcessStatus.isStopped(id)
-            }
+            try await node.pause()
             result = .success(try await Task.sleep(for: length))
         } catch {
             result = .failure(error)

@@ -154,6 +154,15 @@ public final class ChildProcess: Sendable {
         }
     }
 
+    /// Stops the child (SIGSTOP), and returns when it stands still or has ended. SIGCONT lets it go on.
+    ///
+    /// - Returns: whether it stands still.
+    @discardableResult
+    public func pause() async throws -> Bool {
+        try signal(SIGSTOP)
+        return try await awaitStandstill(of: processID, executable) { isRunning }
+    }
+
     /// How the child ended; waits until it has.
     public func exitStatus() async -> ExitStatus {
         while true {

@@ -268,8 +268,9 @@ public final class PrivateBroker: Sendable {
         }
     }
 
-    /// Stops the node's clock (SIGSTOP): connections stay open and nothing answers, as with a hung machine.
-    public func pause() throws { try processes.signal(BrokerLayout.node, SIGSTOP) }
+    /// Stops the node's clock (SIGSTOP), and returns when it stands still: connections stay open and nothing answers, as
+    /// with a hung machine.
+    public func pause() async throws { try await processes.pause(BrokerLayout.node) }
 
     /// Lets a paused node go on.
     public func resume() throws { try processes.signal(BrokerLayout.node, SIGCONT) }

@@ -185,11 +185,12 @@ public final class PrivateDatabase: Sendable {
         }
     }
 
-    /// Stops the clock of all its processes (SIGSTOP): connections stay open and nothing answers.
-    public func pause() throws {
+    /// Stops the clock of all its processes (SIGSTOP), and returns when they stand still: connections stay open and nothing
+    /// answers.
+    public func pause() async throws {
         // The first goes first, so that no child is added after they have been listed.
-        try processes.signal(DatabaseLayout.server, SIGSTOP)
-        for child in children { try child.signal(SIGSTOP) }
+        try await processes.pause(DatabaseLayout.server)
+        for child in children { try await child.pause() }
     }
 
     /// Lets a paused server go on.

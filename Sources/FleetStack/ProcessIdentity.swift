@@ -45,6 +45,13 @@ struct ProcessIdentity: Sendable, Hashable, Codable {
         }
     }
 
+    /// Stops it (SIGSTOP), and returns when it stands still: false when it has ended.
+    @discardableResult
+    func pause() async throws -> Bool {
+        guard try signal(SIGSTOP) else { return false }
+        return try await awaitStandstill(of: processID, name) { isAlive }
+    }
+
     /// Blocks until the process has ended; false when it has not within the limit.
     func awaitEnd(within limit: Duration) throws -> Bool {
         try withDescriptor { descriptor in
@@ -83,6 +90,21 @@ struct ProcessIdentity: Sendable, Hashable, Codable {
     }
 }
 
+/// A stop is on its way for a moment after the call that sends it: threads on other cores go on until it gets there.
+///
+/// - Returns: false when the process has ended instead.
+func awaitStandstill(of processID: Int32, _ name: String, isAlive: () -> Bool) async throws -> Bool {
+    let isStill = try await polling(within: .seconds(30), every: .milliseconds(1)) { () -> Bool? in
+        guard isAlive() else { return false }
+        let states = ProcessEntry.threadStates(processID)
+        return !states.isEmpty && states.allSatisfy { $0 == "T" } ? true : nil
+    }
+    guard let isStill else {
+        throw StackError(.deadline, "\(name) (process \(processID)) was told to stand still, and goes on.")
+    }
+    return isStill
+}
+
 /// What /proc tells of a process.
 struct ProcessEntry: Sendable {
     let processID: Int32
@@ -91,11 +113,7 @@ struct ProcessEntry: Sendable {
     let startTime: UInt64
 
     init?(_ processID: Int32) {
-        // Absence is the answer here, not an error: the process may end between any two looks.
-        guard let text = try? readText("/proc/\(processID)/stat") else { return nil }
-        // The name in the second field may itself contain blanks and parentheses, so count from its last one.
-        guard let end = text.lastIndex(of: ")") else { return nil }
-        let fields = text[text.index(after: end)...].split(separator: " ")
+        let fields = Self.fields("/proc/\(processID)/stat")
         guard fields.count > 19, let state = fields[0].first, let parent = Int32(fields[1]),
             let start = UInt64(fields[19])
         else { return nil }
@@ -110,6 +128,22 @@ struct ProcessEntry: Sendable {
 
     /// The working directory, under the same conditions.
     var directory: String? { Self.link("/proc/\(processID)/cwd") }
+
+    /// The state of each of its threads: none when it has gone.
+    static func threadStates(_ processID: Int32) -> [Character] {
+        let directory = "/proc/\(processID)/task"
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+        return threads.compactMap { fields("\(directory)/\($0)/stat").first?.first }
+    }
+
+    /// What follows the name, from the third field on: none when the process has gone.
+    private static func fields(_ path: String) -> [Substring] {
+        // Absence is the answer here, not an error: the process may end between any two looks.
+        guard let text = try? readText(path) else { return [] }
+        // The name may itself contain blanks and parentheses, so count from the last one.
+        guard let end = text.lastIndex(of: ")") else { return [] }
+        return text[text.index(after: end)...].split(separator: " ")
+    }
 
     /// All processes that this one may see.
     static func all() -> [ProcessEntry] {

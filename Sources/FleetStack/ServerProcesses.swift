@@ -54,6 +54,13 @@ final class ServerProcesses: Sendable {
         }
     }
 
+    /// Returns when the member stands still.
+    func pause(_ name: String) async throws {
+        guard let identity = self[name], try await identity.pause() else {
+            throw StackError(.notRunning, "\(name) does not run in \(directory.path).")
+        }
+    }
+
     /// Ends a member by the first signal that does it within its time; being killed always does.
     func end(_ name: String, by steps: [(signal: Int32, limit: Duration)]) async throws {
         guard let identity = self[name] else { return }

@@ -182,7 +182,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology, events: events
         ) { consumer in
             #expect(try await events.has(connected(1), within: .seconds(20)))
-            try broker.pause()
+            try await broker.pause()
             let paused = ContinuousClock.now
             do {
                 #expect(
@@ -216,7 +216,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         try await withPublisher(configuration, topology: topology, publishTimeout: .seconds(60), events: events) {
             publisher in
             #expect(await publisher.publish([message("q", "first")]) == [.confirmed])
-            try broker.pause()
+            try await broker.pause()
             let paused = ContinuousClock.now
             let bodies = (0..<64).map { _ in
                 AMQPMessage(exchange: "", routingKey: "q", body: [UInt8](repeating: 1, count: 1 << 20))
@@ -254,7 +254,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             configuration: configuration, topology: topology, logger: testLogger, onEvent: events.record)
         async let running: Void = publisher.run()
         #expect(try await events.has(connected(1), within: .seconds(20)))
-        try broker.pause()
+        try await broker.pause()
         async let outcomes = publisher.publish([message("q", "1")])
         let began = ContinuousClock.now
         await publisher.close()

@@ -39,13 +39,13 @@ extension ServerTests {
                 let broker = try await PrivateBroker.start(
                     PrivateBroker.Options(directory: directory, management: false)
                 )
-                try broker.pause()
+                try await broker.pause()
                 try await expectEventually("it is stopped") { state(of: broker.processID) == "T" }
                 try broker.resume()
                 #expect(try await broker.control(["list_vhosts"]).contains("/"))
 
                 // A paused one can be stopped all the same.
-                try broker.pause()
+                try await broker.pause()
                 try await broker.stop()
                 #expect(processes(under: directory).isEmpty)
             }

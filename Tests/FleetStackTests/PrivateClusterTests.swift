@@ -66,7 +66,7 @@ extension ServerTests {
                 try await cluster.awaitQuorum(of: "kept")
 
                 // Paused: it holds its connections and answers nothing, until it goes on.
-                try leader.pause()
+                try await leader.pause()
                 try await expectEventually("it is stopped") { state(of: leader.processID) == "T" }
                 try leader.resume()
 
@@ -78,7 +78,7 @@ extension ServerTests {
                 #expect(cluster.isRunning)
                 try await cluster.awaitQuorum(of: "kept")
 
-                try cluster.nodes[0].pause()
+                try await cluster.nodes[0].pause()
                 try await cluster.stop()
                 #expect(processes(under: directory).isEmpty)
                 for port in ports { #expect(!accepts(port)) }

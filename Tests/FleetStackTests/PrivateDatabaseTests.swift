@@ -73,7 +73,7 @@ extension ServerTests {
         func pausing() async throws {
             try await withStackDirectory { directory in
                 let database = try await PrivateDatabase.start(PrivateDatabase.Options(directory: directory))
-                try database.pause()
+                try await database.pause()
                 for process in processes(under: directory) {
                     // A session that was just ending has nobody to collect it now.
                     try await expectEventually("\(process) is stopped") {
@@ -84,7 +84,7 @@ extension ServerTests {
                 #expect(try await database.psql("select 1") == "1\n")
 
                 // A paused one can be stopped all the same.
-                try database.pause()
+                try await database.pause()
                 try await database.stop()
                 #expect(processes(under: directory).isEmpty)
             }

@@ -163,7 +163,7 @@ struct CrashTests {
                     try await target.wait(for: "the first call") { $0.count == 1 }
                     let second = try await programs.serve("worker", "second")
 
-                    try first.signal(SIGSTOP)
+                    #expect(try await first.pause())
                     let reply = try await fleet.mailbox.reply("k", within: .seconds(60))
                     #expect(reply.outcome == "succeeded")
                     #expect(reply.attempt == 1)

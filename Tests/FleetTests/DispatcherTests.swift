@@ -205,7 +205,7 @@ struct DispatcherTests {
                     try await fleet.store.leader().flatMap { $0.leads ? $0 : nil }
                 }
                 let first = try #require(processes[leader.name])
-                try first.signal(SIGSTOP)
+                #expect(try await first.pause())
                 let next = try await eventually("the other to lead") {
                     try await fleet.store.leader().flatMap { $0.leads && $0.name != leader.name ? $0 : nil }
                 }

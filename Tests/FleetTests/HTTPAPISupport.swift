@@ -170,7 +170,10 @@ enum RawHTTP {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count == 0 { break }
             if count < 0 {
-                if errno == EAGAIN { throw NotInTime("the server neither answered nor closed the connection") }
+                if errno == EAGAIN {
+                    let texts = [bytes, answer].map { String(decoding: $0, as: UTF8.self).debugDescription }
+                    throw NotInTime("the connection to be closed after \(texts[0]), answered so far with \(texts[1])")
+                }
                 break
             }
             answer += buffer[..<count]

@@ -132,7 +132,7 @@ struct OutageTests {
                                     body: #"{"type": "gaia.noop.v1", "key": "\#(key)", "payload": {}}"#)
                             }
                             #expect(try await post("before").status == 202)
-                            try servers.broker.pause()
+                            try await servers.broker.pause()
                             let said: Result<HTTPAnswer, any Error>
                             do { said = .success(try await post("during")) } catch { said = .failure(error) }
                             try servers.broker.resume()

@@ -171,7 +171,7 @@ struct OutageTests {
                 let dedicated = PostgresDedicated(configuration: configuration, logger: quietLogger())
                 _ = try await dedicated.connect()
 
-                try server.pause()
+                try await server.pause()
                 let begin = ContinuousClock.now
                 let unanswered = try await failure { try await pool.execute(insert, [.int32(1)]) }
                 #expect(unanswered.kind == .outcomeUnknown)
@@ -202,7 +202,7 @@ struct OutageTests {
         try await withServer { server, url in
             try await withPool(url, size: 1, { $0.closeTimeout = .milliseconds(200) }) { pool in
                 try await pool.script("create table t (id int primary key)")
-                try server.pause()
+                try await server.pause()
                 async let lost = failure { try await pool.execute(insert, [.int32(1)]) }
                 try await eventually("it was sent") { pool.status.busy == 1 }
                 let begin = ContinuousClock.now
