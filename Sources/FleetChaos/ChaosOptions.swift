@@ -18,6 +18,10 @@ public struct ChaosOptions: Sendable {
     /// Of these, how many once alone, with nothing else going on; the others come as they may.
     public var isEachFirstAlone = true
     public var pace: Pace = .brisk
+    /// How long jobs go on coming at least, also when nothing is struck.
+    public var length: Duration = .zero
+    /// Whether some jobs kill the worker that runs them.
+    public var hasPoison = true
     /// How long the fleet may take to end all jobs once the last fault is over.
     public var settleLimit: Duration = .seconds(120)
 
@@ -51,7 +55,7 @@ public struct ChaosPlan: Sendable, Hashable {
         strikes = builder.strikes.sorted { ($0.at, $0.number) < ($1.at, $1.number) }.enumerated().map {
             $1.with(number: $0 + 1, at: $1.at)
         }
-        length = (strikes.map(\.end).max() ?? 0) + 1_000
+        length = max((strikes.map(\.end).max() ?? 0) + 1_000, Int(options.length.milliseconds))
     }
 
     /// A line for each strike.

@@ -22,6 +22,8 @@ public struct ChaosReport: Sendable {
     public let timelines: [String]
     /// What was seen of each strike.
     public let strikes: [String]
+    /// What the fleet's processes held.
+    public let footprint: Footprint
 
     init(_ options: ChaosOptions, _ evidence: Evidence, isSettled: Bool) {
         let checker = Checker(evidence)
@@ -34,6 +36,7 @@ public struct ChaosReport: Sendable {
                     keys: []))
         }
         seed = options.seed
+        footprint = evidence.footprint
         self.violations = violations
         rescueSeconds = checker.rescueSeconds
         injections = Fault.allCases.compactMap { fault in
@@ -80,11 +83,10 @@ public struct ChaosReport: Sendable {
                 value: evidence.results.values.reduce(0) { $0 + $1.values.reduce(-1, +) }),
             Count(name: "conflicting messages set aside", value: evidence.setAside.count),
             Count(name: "processes that ended", value: evidence.ends.count),
-            Count(name: "most connections to the database", value: evidence.connections),
-            Count(
-                name: "most memory of a process, MB", value: (evidence.samples.map(\.residentBytes).max() ?? 0) >> 20),
-            Count(name: "most descriptors of a process", value: evidence.samples.map(\.descriptors).max() ?? 0),
-            Count(name: "most threads of a process", value: evidence.samples.map(\.threads).max() ?? 0),
+            Count(name: "most connections to the database", value: evidence.footprint.connectionsMost),
+            Count(name: "most memory of a process, MB", value: evidence.footprint.most(\.residentBytes) >> 20),
+            Count(name: "most descriptors of a process", value: evidence.footprint.most(\.descriptors)),
+            Count(name: "most threads of a process", value: evidence.footprint.most(\.threads)),
         ]
         return counts
     }

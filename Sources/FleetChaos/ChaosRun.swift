@@ -210,9 +210,8 @@ public struct ChaosRun: Sendable {
         _ plan: ChaosPlan, _ stack: Stack, _ volume: SmallVolume?, _ observer: Observer, _ target: EffectTarget,
         _ clock: RunClock, _ workers: [Seat], _ dispatchers: [Seat], _ gauges: Gauges
     ) async throws -> ChaosReport {
-        let workload = Workload(seed: options.seed, jobs: options.jobs)
+        let workload = Workload(seed: options.seed, jobs: options.jobs, hasPoison: options.hasPoison)
         let last = Mutex("")
-        let connections = Mutex(0)
         let injector = Injector(
             stack: stack, workers: workers, dispatchers: dispatchers, observer: observer, clock: clock,
             walVolume: volume, clockLibrary: program.clockLibrary,
@@ -230,11 +229,14 @@ public struct ChaosRun: Sendable {
             while !Task.isCancelled {
                 gauges.look(seats.compactMap { seat in seat.processID.map { (seat.process, $0) } }, at: clock.now)
                 // The database may be away at this moment.
-                if let count = try? await observer.connections() { connections.withLock { $0 = max($0, count) } }
+                if let count = try? await observer.connections() { gauges.note(connections: count, at: clock.now) }
+                let strikes =
+                    plan.strikes.isEmpty
+                    ? "" : "\(injector.count) of \(plan.strikes.count) strikes (\(last.withLock { $0 })), "
                 progress(
-                    "\(Seconds.text(clock.now.inSeconds)) of \(plan.length / 1_000) s, \(injector.done.count) of "
-                        + "\(plan.strikes.count) strikes (\(last.withLock { $0 })), \(producers.journal.count) enqueues, "
-                        + "\(target.count) effects, \(observer.results.keys) results")
+                    "\(Seconds.text(clock.now.inSeconds)) of \(plan.length / 1_000) s, \(strikes)"
+                        + "\(producers.journal.count) enqueues, \(target.count) effects, "
+                        + "\(observer.results.keys) results")
                 try? await Task.sleep(for: .seconds(1))
             }
         }
@@ -251,8 +253,7 @@ public struct ChaosRun: Sendable {
             results: observer.results.byKey, ledger: try await observer.ledger(),
             transitions: try await observer.transitions(), crew: try await observer.crew(),
             staleWrites: try await observer.staleWrites(), strikes: injector.done,
-            ends: seats.flatMap(\.ends).sorted { $0.at < $1.at }, samples: gauges.samples,
-            connections: connections.withLock { $0 },
+            ends: seats.flatMap(\.ends).sorted { $0.at < $1.at }, footprint: gauges.footprint,
             connectionsMax: seats.count * Self.connectionsPerProcess + 10,
             setAside: try await observer.drain(FleetBroker.deadQueue).map {
                 ($0.reason, $0.key ?? "", String(decoding: $0.delivery.body, as: UTF8.self))

@@ -23,10 +23,8 @@ struct Evidence: Sendable {
     let staleWrites: [Observer.StaleWrite]
     let strikes: [StrikeRecord]
     let ends: [Seat.End]
-    let samples: [Gauges.Sample]
-    /// The most connections of the fleet to the database that were seen at once.
-    let connections: Int
-    /// The most that are to be.
+    let footprint: Footprint
+    /// The most connections to the database that the fleet is to have.
     let connectionsMax: Int
     /// What lies in `gaia.dead`, as (reason, key, payload).
     let setAside: [(reason: String, key: String, payload: String)]
@@ -277,18 +275,21 @@ struct Checker: Sendable {
     }
 
     private func bounds() -> [Finding] {
-        func most(_ what: String, _ value: KeyPath<Gauges.Sample, Int>, _ limit: Int) -> [Finding] {
-            guard let sample = evidence.samples.max(by: { $0[keyPath: value] < $1[keyPath: value] }),
+        func most(_ what: String, _ value: KeyPath<Footprint.Sample, Int>, _ limit: Int) -> [Finding] {
+            guard let sample = evidence.footprint.samples.max(by: { $0[keyPath: value] < $1[keyPath: value] }),
                 sample[keyPath: value] > limit
             else { return [] }
             return [("\(sample.process) had \(sample[keyPath: value]) \(what), more than \(limit)", [])]
         }
-        var findings = most("bytes of memory", \.residentBytes, Gauges.residentBytesMax)
-        findings += most("open descriptors", \.descriptors, Gauges.descriptorsMax)
-        findings += most("threads", \.threads, Gauges.threadsMax)
-        if evidence.connections > evidence.connectionsMax {
+        var findings = most("bytes of memory", \.residentBytes, Footprint.residentBytesMax)
+        findings += most("open descriptors", \.descriptors, Footprint.descriptorsMax)
+        findings += most("threads", \.threads, Footprint.threadsMax)
+        if evidence.footprint.connectionsMost > evidence.connectionsMax {
             findings.append(
-                ("\(evidence.connections) connections to the database, more than \(evidence.connectionsMax)", []))
+                (
+                    "\(evidence.footprint.connectionsMost) connections to the database, more than "
+                        + "\(evidence.connectionsMax)", []
+                ))
         }
         return findings
     }

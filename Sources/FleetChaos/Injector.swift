@@ -44,6 +44,7 @@ final class Injector: Sendable {
         self.onStrike = onStrike
     }
 
+    var count: Int { records.withLock { $0.count } }
     var done: [StrikeRecord] { records.withLock { $0.sorted { $0.began < $1.began } } }
 
     /// Runs each strike at its time, or as soon after it as its part is itself again.

@@ -171,7 +171,9 @@ extension Injector {
     /// Ends server processes that are writing a commit at this moment.
     private func cutCommits() async throws -> String {
         var ended = 0
-        let deadline = ContinuousClock.now + .seconds(20)
+        // There may be little to commit, as when the broker is struck too.
+        let limit: Duration = .seconds(90)
+        let deadline = ContinuousClock.now + limit
         while ended < 3 {
             ended += Int(
                 try await observer.ask(
@@ -182,7 +184,7 @@ extension Injector {
                     """
                 ).single().get(0, as: Int64.self))
             guard ContinuousClock.now < deadline else {
-                throw ChaosError("in 20 s only \(ended) server processes were met while they wrote a commit")
+                throw ChaosError("in \(limit) only \(ended) server processes were met while they wrote a commit")
             }
         }
         return "\(ended) server processes ended while they wrote a commit"

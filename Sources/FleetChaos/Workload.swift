@@ -68,14 +68,14 @@ struct Workload: Sendable {
     /// How many locks the jobs share.
     static let locks = 7
 
-    init(seed: UInt64, jobs: Int) {
+    init(seed: UInt64, jobs: Int, hasPoison: Bool = true) {
         var random = SplitMix64(seed: seed).split("jobs")
         items = (1...jobs).map { index in
             func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
             let draw = Int.random(in: 0..<1_000, using: &random)
             let kind: Kind =
                 switch draw {
-                case 0..<3: .poison
+                case 0..<3: hasPoison ? .poison : .effect
                 case 3..<20: .doomed
                 case 20..<100: .once
                 case 100..<200: .lock

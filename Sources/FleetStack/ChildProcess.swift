@@ -317,7 +317,10 @@ extension ChildProcess {
         return (ends[0], ends[1])
     }
 
-    private static func located(_ executable: String) throws -> String {
+    /// The file that a name stands for, searched for in PATH; a path stands for itself.
+    ///
+    /// - Throws: ``StackError`` when there is none.
+    public static func located(_ executable: String) throws -> String {
         guard !executable.contains("/") else { return executable }
         let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
         for directory in path.split(separator: ":") {

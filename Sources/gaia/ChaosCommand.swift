@@ -12,7 +12,7 @@ struct ChaosCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "chaos",
         abstract: "Break a fleet of real processes in every way there is, and count what came of it.",
-        subcommands: [Run.self, Plan.self, WorkerOfChaos.self], defaultSubcommand: Run.self)
+        subcommands: [Run.self, Plan.self, Soak.self, WorkerOfChaos.self], defaultSubcommand: Run.self)
 
     /// What is drawn, and from which seed.
     struct Choice: ParsableArguments {
@@ -101,25 +101,12 @@ struct ChaosCommand: AsyncParsableCommand {
         func run() async throws {
             try await report {
                 let options = try choice.options()
-                let directory = "\(Stack.defaultDirectory())-chaos-\(ProcessInfo.processInfo.processIdentifier)"
-                let program = ChaosProgram(
-                    executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
-                    worker: ["chaos", "worker"], dispatcher: ["dispatcher"])
                 Terminal.error(
                     "seed \(options.seed): \(Terminal.grouped(options.jobs)) jobs, \(options.workers) workers, "
                         + "\(options.dispatchers) dispatchers, \(options.nodes) broker node(s), "
                         + "\(ChaosPlan(options).strikes.count) strikes")
-                let result = try await endingOnSignal {
-                    try await ChaosRun(options, program: program, directory: directory) { Progress.shared.show($0) }
-                        .perform()
-                }
-                Progress.shared.clear()
+                let result = try await ChaosCommand.perform(options, keep: keep)
                 Terminal.print(result.text(verbose: verbose))
-                if result.violations.isEmpty, !keep {
-                    try FileManager.default.removeItem(atPath: directory)
-                } else {
-                    Terminal.error("the logs: \(directory)/logs")
-                }
                 if !result.violations.isEmpty { throw ExitCode(FailureStatus.workFailed.rawValue) }
             }
         }
@@ -165,13 +152,43 @@ struct ChaosCommand: AsyncParsableCommand {
     }
 }
 
+extension ChaosCommand {
+    /// Runs it in a directory of its own, which is left when a promise was broken, or when it is to be kept.
+    static func perform(_ options: ChaosOptions, keep: Bool) async throws -> ChaosReport {
+        let directory = "\(Stack.defaultDirectory())-chaos-\(ProcessInfo.processInfo.processIdentifier)"
+        let program = ChaosProgram(
+            executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+            worker: ["chaos", "worker"], dispatcher: ["dispatcher"])
+        let result: ChaosReport
+        do {
+            result = try await endingOnSignal {
+                try await ChaosRun(options, program: program, directory: directory) { Progress.shared.show($0) }
+                    .perform()
+            }
+        } catch {
+            Progress.shared.clear()
+            Terminal.error("the logs so far: \(directory)/logs")
+            throw error
+        }
+        Progress.shared.clear()
+        if result.violations.isEmpty, !keep {
+            try FileManager.default.removeItem(atPath: directory)
+        } else {
+            Terminal.error("the logs: \(directory)/logs")
+        }
+        return result
+    }
+}
+
 extension ChaosReport {
     func text(verbose: Bool) -> String {
         var parts: [String] = []
         if verbose { parts.append(strikes.joined(separator: "\n")) }
-        parts.append(
-            Terminal.table(
-                ["fault", "injections"], injections.map { [$0.fault.rawValue, Terminal.grouped($0.count)] }))
+        if !injections.isEmpty {
+            parts.append(
+                Terminal.table(
+                    ["fault", "injections"], injections.map { [$0.fault.rawValue, Terminal.grouped($0.count)] }))
+        }
         parts.append(Terminal.table(["count", "number"], counts.map { [$0.name, Terminal.grouped($0.value)] }))
         if !rescueSeconds.isEmpty {
             let spread = Spread(rescueSeconds.map { .milliseconds(Int($0 * 1_000)) })

@@ -17,8 +17,7 @@ struct CheckerTests {
         var staleWrites: [Observer.StaleWrite] = []
         var strikes: [StrikeRecord] = []
         var ends: [Seat.End] = []
-        var samples: [Gauges.Sample] = []
-        var connections = 10
+        var footprint = Footprint()
         var setAside: [(reason: String, key: String, payload: String)] = []
         var left = 0
 
@@ -103,7 +102,7 @@ struct CheckerTests {
                 Evidence(
                     workload: workload, journal: journal, effects: effects, results: results, ledger: ledger,
                     transitions: transitions, crew: [1: "worker-1.1"], staleWrites: staleWrites, strikes: strikes,
-                    ends: ends, samples: samples, connections: connections, connectionsMax: 66, setAside: setAside,
+                    ends: ends, footprint: footprint, connectionsMax: 66, setAside: setAside,
                     leftInQueues: left, epoch: 0)
             ).violations()
         }
@@ -244,10 +243,13 @@ struct CheckerTests {
             $0.strike(.workerKill, at: 100, "worker-1.1 killed")
         },
         Wrong("a worker that grows", breaks: "memory, descriptors, threads bounded") {
-            $0.samples.append(
-                Gauges.Sample(at: 1, process: "worker-1.1", residentBytes: 1 << 30, descriptors: 1, threads: 1))
+            $0.footprint.samples.append(
+                Footprint.Sample(
+                    at: 1, process: "worker-1.1", residentBytes: 1 << 30, descriptors: 1, threads: 1, sockets: 1))
         },
-        Wrong("too many connections", breaks: "memory, descriptors, threads bounded") { $0.connections = 67 },
+        Wrong("too many connections", breaks: "memory, descriptors, threads bounded") {
+            $0.footprint.connections.append(.init(at: 1, count: 67))
+        },
         Wrong("a process that crashes", breaks: "no process ends by itself") {
             $0.ends.append(Seat.End(at: .zero, process: "worker-1.1", status: .signalled(11), wasTold: false))
         },
