@@ -16,14 +16,17 @@ public struct ChaosRun: Sendable {
     public let directory: String
     /// Told now and then how far it is.
     public let progress: @Sendable (String) -> Void
+    /// Its end brings the run to its own: no further strike, no further job, and the checker's word on what there was.
+    public let halt: AsyncStream<Never>
 
     public init(
-        _ options: ChaosOptions, program: ChaosProgram, directory: String,
+        _ options: ChaosOptions, program: ChaosProgram, directory: String, halt: AsyncStream<Never>,
         progress: @escaping @Sendable (String) -> Void
     ) {
         self.options = options
         self.program = program
         self.directory = directory
+        self.halt = halt
         self.progress = progress
     }
 
@@ -241,11 +244,13 @@ public struct ChaosRun: Sendable {
             }
         }
         defer { watching.cancel() }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await injector.run(plan) }
-            // All are in a little before the last fault, so that each meets some.
-            group.addTask { try await producers.run(over: .milliseconds(plan.length)) }
-            for try await _ in group {}
+        try await untilHalted {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await injector.run(plan) }
+                // All are in a little before the last fault, so that each meets some.
+                group.addTask { try await producers.run(over: .milliseconds(plan.length)) }
+                for try await _ in group {}
+            }
         }
         let isSettled = try await settle(producers.journal, observer)
         let evidence = Evidence(
@@ -259,6 +264,25 @@ public struct ChaosRun: Sendable {
                 ($0.reason, $0.key ?? "", String(decoding: $0.delivery.body, as: UTF8.self))
             }, leftInQueues: try await leftInQueues(observer), epoch: epoch)
         return ChaosReport(options, evidence, isSettled: isSettled)
+    }
+
+    /// Runs `body`, which is cancelled when the run is to be brought to its end.
+    private func untilHalted(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        let striking = Task { try await body() }
+        let halting = Task {
+            for await _ in halt {}
+            striking.cancel()
+        }
+        defer { halting.cancel() }
+        do {
+            try await withTaskCancellationHandler {
+                try await striking.value
+            } onCancel: {
+                striking.cancel()
+            }
+        } catch is CancellationError {
+            try Task.checkCancellation()
+        }
     }
 
     /// Waits until every acknowledged job has ended and has its result.

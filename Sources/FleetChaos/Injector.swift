@@ -28,7 +28,6 @@ final class Injector: Sendable {
     let clockLibrary: String?
     let onStrike: @Sendable (String) -> Void
     private let records = Mutex<[StrikeRecord]>([])
-    private let parts = PartLocks()
 
     init(
         stack: Stack, workers: [Seat], dispatchers: [Seat], observer: Observer, clock: RunClock,
@@ -47,29 +46,47 @@ final class Injector: Sendable {
     var count: Int { records.withLock { $0.count } }
     var done: [StrikeRecord] { records.withLock { $0.sorted { $0.began < $1.began } } }
 
-    /// Runs each strike at its time, or as soon after it as its part is itself again.
+    /// Runs each strike at its time, or as soon after it as its part is itself again. Cancelled, it sees those through that
+    /// are under way, so that nothing stays broken, and returns.
     func run(_ plan: ChaosPlan) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for strike in plan.strikes {
+            for strikes in Dictionary(grouping: plan.strikes, by: \.part.group).values {
                 group.addTask { [self] in
-                    try await Task.sleep(until: clock.instant(.milliseconds(strike.at)))
-                    try await parts.hold(strike.part.group) {
-                        onStrike(strike.fault.rawValue)
-                        let began = clock.now
-                        let evidence: String
-                        do { evidence = try await perform(strike) } catch is CancellationError {
-                            throw CancellationError()
-                        } catch {
-                            throw ChaosError("strike \(strike.line): it could not be brought about: \(error)")
-                        }
-                        records.withLock {
-                            $0.append(
-                                StrikeRecord(strike: strike, began: began, ended: clock.now, evidence: evidence))
-                        }
+                    for strike in strikes {
+                        do { try await Task.sleep(until: clock.instant(.milliseconds(strike.at))) } catch { return }
+                        // A task of its own is not cancelled with this one.
+                        try await Task { try await carryOut(strike) }.value
                     }
                 }
             }
             for try await _ in group {}
+        }
+    }
+
+    private func carryOut(_ strike: Strike) async throws {
+        if strike.part == .broker { try await awaitService(before: strike) }
+        onStrike(strike.fault.rawValue)
+        let began = clock.now
+        let evidence: String
+        do { evidence = try await perform(strike) } catch {
+            throw ChaosError("strike \(strike.line): it could not be brought about: \(error)")
+        }
+        records.withLock {
+            $0.append(StrikeRecord(strike: strike, began: began, ended: clock.now, evidence: evidence))
+        }
+    }
+
+    /// Whatever befell the broker last, jobs are to be consumed again before the next befalls it: that shows the fleet to
+    /// have come back, and a queue that is deleted while its node still starts takes RabbitMQ 3.10's others down with it.
+    private func awaitService(before strike: Strike) async throws {
+        let queue = FleetBroker.jobsQueue(ChaosSubsystem.name)
+        do {
+            try await chaosEventually("the jobs to be consumed again", within: .seconds(120), every: .milliseconds(200))
+            {
+                await observer.consumers(of: queue) > 0
+            }
+        } catch let error as ChaosError {
+            throw ChaosError("before strike \(strike.line): \(error)")
         }
     }
 
@@ -221,37 +238,5 @@ final class Injector: Sendable {
         try await Task.sleep(for: length)
         for link in links { link.set(FaultyLink.Trouble()) }
         return "between \(name)"
-    }
-}
-
-/// Which groups of parts a strike is busy with.
-private actor PartLocks {
-    private var held: Set<String> = []
-    private var waiting: [(group: String, continuation: CheckedContinuation<Void, Never>)] = []
-
-    nonisolated func hold(_ group: String, _ body: () async throws -> Void) async throws {
-        await enter(group)
-        // Whoever was called off while waiting is to break nothing any more.
-        if Task.isCancelled {
-            await leave(group)
-            throw CancellationError()
-        }
-        let result: Result<Void, any Error>
-        do { result = .success(try await body()) } catch { result = .failure(error) }
-        await leave(group)
-        try result.get()
-    }
-
-    private func enter(_ group: String) async {
-        if held.insert(group).inserted { return }
-        await withCheckedContinuation { waiting.append((group, $0)) }
-    }
-
-    private func leave(_ group: String) {
-        if let index = waiting.firstIndex(where: { $0.group == group }) {
-            waiting.remove(at: index).continuation.resume()
-        } else {
-            held.remove(group)
-        }
     }
 }

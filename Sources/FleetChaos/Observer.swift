@@ -181,6 +181,12 @@ struct Observer: Sendable {
         }
     }
 
+    /// How many consume a queue; 0 also while the broker or the queue is away.
+    func consumers(of queue: String) async -> Int {
+        let status = try? await AMQPSession.withConnection(amqp) { try await $0.queueStatus(queue) }
+        return status.flatMap(\.self)?.consumers ?? 0
+    }
+
     func waiting(in queue: String) async throws -> Int? {
         try await AMQPSession.withConnection(amqp) { try await $0.queueStatus(queue)?.messages }
     }

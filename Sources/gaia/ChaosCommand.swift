@@ -88,6 +88,8 @@ struct ChaosCommand: AsyncParsableCommand {
                 counts effects; triggers in the database write every step of every job down. At the end all of it is held
                 against what the fleet promises.
 
+                The first Ctrl-C or SIGTERM ends the strikes; what was done until then is judged. The second ends at once.
+
                 Exit status 1 when a promise was broken: the seed, the promise and the way of the jobs concerned are printed. A
                 fault that cannot be brought about ends the run with status 70.
                 """)
@@ -161,9 +163,13 @@ extension ChaosCommand {
             worker: ["chaos", "worker"], dispatcher: ["dispatcher"])
         let result: ChaosReport
         do {
-            result = try await endingOnSignal {
-                try await ChaosRun(options, program: program, directory: directory) { Progress.shared.show($0) }
-                    .perform()
+            let (halt, asking) = AsyncStream.makeStream(of: Never.self)
+            result = try await onSignal("no further strike; another signal ends at once") {
+                asking.finish()
+            } during: {
+                try await ChaosRun(options, program: program, directory: directory, halt: halt) {
+                    Progress.shared.show($0)
+                }.perform()
             }
         } catch {
             Progress.shared.clear()

@@ -113,21 +113,32 @@ final class StageTimes: Sendable {
 /// Runs `body` in a task that SIGINT and SIGTERM cancel, so that it can clean up. A second signal ends the process.
 func endingOnSignal<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
     let task = Task { try await body() }
+    do {
+        return try await onSignal("stopping; another signal ends at once") {
+            task.cancel()
+        } during: {
+            try await task.value
+        }
+    } catch is CancellationError {
+        throw CommandFailure(.workFailed, "stopped before the end")
+    }
+}
+
+/// Calls `action` at the first SIGINT or SIGTERM that comes during `body`; the next ends the process.
+func onSignal<Value>(
+    _ words: String, _ action: @escaping @Sendable () -> Void, during body: () async throws -> Value
+) async rethrows -> Value {
     let sources = [SIGINT, SIGTERM].map { number in
         signal(number, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: number)
         source.setEventHandler {
-            Terminal.error("stopping; another signal ends at once")
-            signal(number, SIG_DFL)
-            task.cancel()
+            Terminal.error(words)
+            for number in [SIGINT, SIGTERM] { signal(number, SIG_DFL) }
+            action()
         }
         source.resume()
         return source
     }
     defer { for source in sources { source.cancel() } }
-    do {
-        return try await task.value
-    } catch is CancellationError {
-        throw CommandFailure(.workFailed, "stopped before the end")
-    }
+    return try await body()
 }
