@@ -119,7 +119,7 @@ let package = Package(
 
         // Tests, and what they are written with.
         house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack"]),
-        tests("CurlClientTests", ["CurlClient"], exclude: ["Resources"]),
+        tests("CurlClientTests", ["CurlClient", "FleetStack"], exclude: ["Resources"]),
         tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("FleetStackTests", ["FleetStack"]),
@@ -130,7 +130,7 @@ let package = Package(
             "FleetWorkerTests",
             ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
-        tests("APISubsystemTests", ["APISubsystem", "FleetModel"], exclude: ["Resources"]),
+        tests("APISubsystemTests", ["APISubsystem", "FleetModel", "FleetStack"], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.
         .executableTarget(
             name: "locking-service",

@@ -134,7 +134,8 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
         case .workerDiskFull, .workerClock: 3
         // So that the time to its jobs' next claim can be taken with nothing else going on.
         case .workerKill: 4
-        case .brokerFreeze, .queueDelete, .memoryAlarm, .consumerTimeout: 4
+        case .brokerFreeze, .memoryAlarm, .consumerTimeout: 4
+        case .queueDelete: 6
         default: 2
         }
     }

@@ -125,7 +125,7 @@ struct RequestParametersTests {
 struct RequestCallTests {
     private let url: String
 
-    init() throws { url = try WebService.shared.get().url }
+    init() async throws { url = try await WebService.shared.value.url }
 
     @Test("A call carries method, headers and body, and the job's key as its idempotency key")
     func request() async throws {

@@ -1,4 +1,5 @@
 import CurlClient
+import FleetStack
 import Foundation
 import Testing
 
@@ -86,22 +87,19 @@ private struct Certificates {
             "curl-client-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: directory) }
-        try await body(make(directory.path, "mine"), make(directory.path, "other"))
+        try await body(try await make(directory.path, "mine"), try await make(directory.path, "other"))
     }
 
-    private static func make(_ directory: String, _ name: String) throws -> Certificates {
+    private static func make(_ directory: String, _ name: String) async throws -> Certificates {
         let made = Certificates(certificate: "\(directory)/\(name).pem", key: "\(directory)/\(name).key")
-        let openssl = Process()
-        openssl.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        openssl.arguments = [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
+        let arguments = [
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
             "2", "-subj", "/CN=localhost",
             "-addext", "subjectAltName=DNS:localhost", "-keyout", made.key, "-out", made.certificate,
         ]
-        openssl.standardError = FileHandle.nullDevice
-        try openssl.run()
-        openssl.waitUntilExit()
-        guard openssl.terminationStatus == 0 else { throw Failure("openssl ended with \(openssl.terminationStatus)") }
+        let openssl = try ChildProcess.start(executable: "openssl", arguments: arguments, output: .capture)
+        let status = await openssl.exitStatus()
+        guard status.isSuccess else { throw Failure("openssl \(status): \(openssl.capturedOutput)") }
         return made
     }
 }

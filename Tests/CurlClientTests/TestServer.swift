@@ -1,4 +1,5 @@
 import CurlClient
+import FleetStack
 import Foundation
 import Glibc
 import Synchronization
@@ -18,8 +19,7 @@ final class TestServer: Sendable {
 
     let port: Int
     private let controlPort: Int
-    private let process: pid_t
-    private let lifeline: Int32
+    private let process: ChildProcess
     private let control = CurlMulti(maxConnections: 2, maxConnectionsPerHost: 2, maxInFlight: 2)
 
     /// Servers without arguments that no test uses just now. Starting one takes longer than most tests.
@@ -29,17 +29,17 @@ final class TestServer: Sendable {
     /// left connections open, it is not used again.
     static func with<R>(_ arguments: [String] = [], _ body: (TestServer) async throws -> R) async throws -> R {
         let pooled = arguments.isEmpty ? idle.withLock { $0.popLast() } : nil
-        let server = try pooled ?? TestServer(arguments)
+        let server = if let pooled { pooled } else { try await TestServer(arguments) }
         do {
             let result = try await body(server)
             if arguments.isEmpty, await server.isFresh() {
                 idle.withLock { $0.append(server) }
             } else {
-                await server.stop()
+                try await server.stop()
             }
             return result
         } catch {
-            await server.stop()
+            try await server.stop()
             throw error
         }
     }
@@ -53,52 +53,24 @@ final class TestServer: Sendable {
         }
     }
 
-    private init(_ arguments: [String]) throws {
+    private init(_ arguments: [String]) async throws {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
             "Resources/server.py"
         ).path
-        var input: [Int32] = [0, 0]
-        var output: [Int32] = [0, 0]
-        guard pipe(&input) == 0, pipe(&output) == 0 else { throw Failure("pipe: \(errno)") }
-        // A lifeline that a second server inherits would keep the first one alive.
-        for descriptor in input + output { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, input[0], 0)
-        posix_spawn_file_actions_adddup2(&actions, output[1], 1)
-        var words: [UnsafeMutablePointer<CChar>?] = (["python3", script] + arguments).map { strdup($0) }
-        words.append(nil)
-        defer { for word in words { free(word) } }
-        var pid = pid_t()
-        let code = posix_spawnp(&pid, "python3", &actions, nil, words, environ)
-        Glibc.close(input[0])
-        Glibc.close(output[1])
-        guard code == 0 else { throw Failure("python3 does not start: \(code)") }
-        process = pid
-        lifeline = input[1]
-        defer { Glibc.close(output[0]) }
-        let ports = Self.readLine(output[0]).split(separator: " ").compactMap { Int($0) }
+        process = try ChildProcess.start(executable: "python3", arguments: [script] + arguments, output: .capture)
+        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        let ports = process.standardOutput.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
         guard ports.count == 2 else {
-            kill(pid, SIGKILL)
-            waitpid(pid, nil, 0)
-            throw Failure("the test server said no port")
+            try await process.stop()
+            throw Failure("the test server said no port: \(process.capturedOutput)")
         }
         (port, controlPort) = (ports[0], ports[1])
     }
 
-    private static func readLine(_ descriptor: Int32) -> String {
-        var line: [UInt8] = []
-        var byte: UInt8 = 0
-        while read(descriptor, &byte, 1) == 1, byte != UInt8(ascii: "\n") { line.append(byte) }
-        return String(decoding: line, as: UTF8.self)
-    }
-
-    private func stop() async {
+    private func stop() async throws {
         await control.close()
-        Glibc.close(lifeline)
-        kill(process, SIGKILL)
-        waitpid(process, nil, 0)
+        try process.signal(SIGKILL)
+        _ = await process.exitStatus()
     }
 
     func url(_ path: String, scheme: String = "http", host: String = "127.0.0.1") -> String {

@@ -1,6 +1,6 @@
 """The service that the calls of the tests go to.
 
-Prints its port once it listens, and ends when its standard input does, so it never outlives the tests.
+Prints its port once it listens, and serves until it is killed.
 
     /echo                  what was asked, as JSON
     /status/N[?after=S]    status N with an excuse, and Retry-After: S
@@ -12,7 +12,6 @@ Prints its port once it listens, and ends when its standard input does, so it ne
 
 import http.server
 import json
-import sys
 import threading
 import urllib.parse
 
@@ -65,6 +64,5 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 server = Server(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever, daemon=True).start()
 print(server.server_port, flush=True)
-sys.stdin.read()
+server.serve_forever()

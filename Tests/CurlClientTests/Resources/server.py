@@ -2,7 +2,7 @@
 
     server.py [CERTIFICATE KEY]
 
-Prints "PORT CONTROL_PORT" once it listens, and ends when its standard input does, so it never outlives the tests. The control
+Prints "PORT CONTROL_PORT" once it listens, and serves until it is killed. The control
 port answers /stats, and counts anew on /reset, without being counted itself.
 """
 
@@ -255,10 +255,7 @@ async def main():
         await loop.create_server(lambda: Connection(True), other, server.sockets[0].getsockname()[1], backlog=4096, ssl=context)
     control = await loop.create_server(lambda: Connection(False), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], control.sockets[0].getsockname()[1], flush=True)
-    ended = asyncio.Event()
-    loop.add_reader(0, lambda: None if os.read(0, 4096) else ended.set())
-    await ended.wait()
-    os._exit(0)
+    await asyncio.Event().wait()
 
 
 asyncio.run(main())
