@@ -36,7 +36,7 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
     // To a broker of three nodes.
     case nodeKill = "node-kill"
     case nodeFreeze = "node-freeze"
-    /// A node that the others cannot reach, while clients reach all of them.
+    /// A node that the others cannot reach, while clients reach all of them: packets are dropped, or refused.
     case nodePartition = "node-partition"
     /// Two of three nodes killed and started again.
     case majorityLoss = "majority-loss"
@@ -115,7 +115,7 @@ public enum Fault: String, Sendable, CaseIterable, Codable {
         case .brokerFreeze, .nodeFreeze: isBrisk ? 1_000...4_000 : 1_000...12_000
         case .memoryAlarm: isBrisk ? 3_000...4_000 : 60_000...60_000
         case .consumerTimeout: isBrisk ? 6_000...8_000 : 10_000...20_000
-        case .nodePartition: isBrisk ? 3_000...5_000 : 3_000...20_000
+        case .nodePartition: isBrisk ? 3_000...12_000 : 3_000...60_000
         case .databaseLock: 500...3_000
         case .commitDelay: 1_000...4_000
         case .connectionsFull: isBrisk ? 1_500...2_500 : 1_500...10_000

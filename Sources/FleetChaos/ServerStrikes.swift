@@ -102,7 +102,8 @@ extension Injector {
             return "\(node.nodeName), process \(id), killed and started again"
         case .nodeFreeze:
             return try await freeze(node, for: length)
-        case .nodePartition: return try await partition(node, of: cluster, for: length)
+        case .nodePartition:
+            return try await partition(node, of: cluster, silently: strike.choice.isMultiple(of: 2), for: length)
         default:
             let lost = cluster.nodes.filter { $0.nodeName != node.nodeName }.prefix(cluster.nodes.count / 2 + 1)
             for node in lost { try node.kill() }
@@ -112,34 +113,31 @@ extension Injector {
         }
     }
 
-    /// Cuts a node off from the others at Erlang's distribution: the connections are closed and new ones refused, as each
-    /// side takes the other's secret for a wrong one. Clients still reach all nodes.
+    /// Cuts a node off from the others: the kernel drops or refuses the packets between them. Clients still reach all nodes,
+    /// which is the harder case for a client.
     private func partition(
-        _ node: PrivateBroker, of cluster: PrivateCluster, for length: Duration
+        _ node: PrivateBroker, of cluster: PrivateCluster, silently: Bool, for length: Duration
     ) async throws -> String {
         let others = cluster.nodes.filter { $0.nodeName != node.nodeName }
-        func eval(_ broker: PrivateBroker, _ text: String) async throws -> String {
-            try await broker.control(["eval", text])
+        let result: Result<(stopped: Int, seen: String), any Error>
+        do {
+            for other in others { try await PrivateNetwork.cut(node, other, silently: silently) }
+            try await Task.sleep(for: length)
+            result = .success(
+                (try await PrivateNetwork.packetsStopped(), try await node.control(["eval", "nodes()."])))
+        } catch {
+            result = .failure(error)
         }
-        // Both sides at once in one Erlang expression each; the tool itself needs the node's own secret, which stays.
-        for other in others {
-            _ = try await eval(
-                node,
-                "erlang:set_cookie('\(other.nodeName)', cut), erlang:disconnect_node('\(other.nodeName)').")
+        try await PrivateNetwork.mend()
+        let (stopped, seen) = try result.get()
+        guard stopped > 0 else { throw ChaosError("no packet was stopped between \(node.nodeName) and the others") }
+        guard silently || others.allSatisfy({ !seen.contains($0.nodeName) }) else {
+            throw ChaosError("\(node.nodeName) still saw \(seen)")
         }
-        let cut = try await eval(node, "nodes().")
-        let isCut = others.allSatisfy { !cut.contains($0.nodeName) }
-        try await Task.sleep(for: length)
-        for other in others {
-            _ = try await eval(
-                node,
-                "erlang:set_cookie('\(other.nodeName)', erlang:get_cookie()), net_kernel:connect_node('\(other.nodeName)')."
-            )
-        }
-        guard isCut else { throw ChaosError("\(node.nodeName) still saw \(cut)") }
         // RabbitMQ stays apart by itself once it has seen a partition; somebody has to decide.
         try await node.restart()
-        return "\(node.nodeName) cut off from \(others.count) nodes for \(length.milliseconds) ms, then restarted"
+        return "\(node.nodeName) cut off from \(others.count) nodes for \(length.milliseconds) ms, \(stopped) packets "
+            + (silently ? "dropped" : "refused") + ", it saw \(seen.filter { !$0.isWhitespace }), then restarted"
     }
 
     // MARK: Database

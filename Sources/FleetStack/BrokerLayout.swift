@@ -77,6 +77,10 @@ struct ClusterMembership: Sendable, Codable {
     let nodes: [String]
     /// The same for all.
     let secrets: BrokerSecrets
+
+    /// Where its connections to the others come from: each node's is its own, so that they can be told apart. All of
+    /// 127.0.0.0/8 is this machine.
+    var source: String { "127.0.1.\((nodes.firstIndex(of: name) ?? 0) + 1)" }
 }
 
 /// Where a broker's files are and how its programs are called.
@@ -230,7 +234,7 @@ struct BrokerLayout: Sendable {
                 // Instead of binding to cores, which serves only where the whole machine is the broker's, and of
                 // sleeping at once, which on virtual machines makes each file read at boot cost a wake-up.
                 "RABBITMQ_SERVER_ERL_ARGS": "+sbwt very_short +sbwtdcpu none +sbwtdio very_short",
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": Self.loopbackOnly,
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": Self.loopbackOnly + connectOptions,
                 "RABBITMQ_CTL_ERL_ARGS": Self.loopbackOnly,
                 // Any port: the fixed range is for firewalls, and commands run side by side would use it up.
                 "RABBITMQ_CTL_DIST_PORT_MIN": "0",
@@ -244,6 +248,11 @@ struct BrokerLayout: Sendable {
             directory: node,
             account: account
         )
+    }
+
+    private var connectOptions: String {
+        guard let source = record.membership?.source else { return "" }
+        return " -kernel inet_dist_connect_options [{ip,{\(source.replacing(".", with: ","))}}]"
     }
 
     private static let loopbackOnly = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"

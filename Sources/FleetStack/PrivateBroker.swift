@@ -188,6 +188,12 @@ public final class PrivateBroker: Sendable {
     /// As Erlang and RabbitMQ's tables call it.
     public var nodeName: String { layout.record.nodeName }
 
+    /// Where the other nodes of its cluster reach it, on 127.0.0.1.
+    public var distributionPort: UInt16 { layout.record.distributionPort }
+
+    /// The address from which it reaches them; nil for a broker on its own.
+    public var distributionSource: String? { layout.record.membership?.source }
+
     /// The node's log.
     public var logFile: String { layout.nodeLog }
 

@@ -103,6 +103,11 @@ struct ChaosCommand: AsyncParsableCommand {
         func run() async throws {
             try await report {
                 let options = try choice.options()
+                if options.possibleFaults.contains(.nodePartition), !PrivateNetwork.isEntered {
+                    try await PrivateNetwork.enter(
+                        executable: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+                        arguments: Array(CommandLine.arguments.dropFirst()))
+                }
                 Terminal.error(
                     "seed \(options.seed): \(Terminal.grouped(options.jobs)) jobs, \(options.workers) workers, "
                         + "\(options.dispatchers) dispatchers, \(options.nodes) broker node(s), "
