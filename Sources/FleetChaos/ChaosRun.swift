@@ -77,7 +77,7 @@ public struct ChaosRun: Sendable {
     private func perform(_ plan: ChaosPlan, _ stack: Stack, _ volume: SmallVolume?) async throws -> ChaosReport {
         var database = try PostgresConfiguration(url: stack.database.url)
         database.applicationName = Observer.applicationName
-        database.poolSize = 4
+        database.poolSize = Observer.poolSize
         var amqp = try AMQPConfiguration(url: stack.environment["GAIA_AMQP_URL"] ?? "")
         amqp.connectionName = "chaos observer"
         let pool = PostgresPool(configuration: database, logger: logger)

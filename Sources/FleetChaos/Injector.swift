@@ -65,6 +65,7 @@ final class Injector: Sendable {
 
     private func carryOut(_ strike: Strike) async throws {
         if strike.part == .broker { try await awaitService(before: strike) }
+        if strike.part == .database { await observer.dropCutConnections() }
         onStrike(strike.fault.rawValue)
         let began = clock.now
         let evidence: String

@@ -14,6 +14,7 @@ struct Observer: Sendable {
     let logger: Logger
     let results = Results()
 
+    static let poolSize = 4
     static let applicationName = "chaos observer"
     static let resultsQueue = "chaos.results"
 
@@ -178,6 +179,13 @@ struct Observer: Sendable {
                 try await session.acknowledge(delivery.tag)
             }
             return messages
+        }
+    }
+
+    /// Uses every connection of the pool once, so that none is left that an earlier strike has cut and nobody has noticed.
+    func dropCutConnections() async {
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<Self.poolSize { group.addTask { _ = try? await ask("select pg_sleep(0.05)") } }
         }
     }
 
