@@ -82,9 +82,12 @@ final class Injector: Sendable {
     private func awaitService(before strike: Strike) async throws {
         let queue = FleetBroker.jobsQueue(ChaosSubsystem.name)
         do {
-            try await chaosEventually("the jobs to be consumed again", within: .seconds(120), every: .milliseconds(200))
-            {
-                await observer.consumers(of: queue) > 0
+            // A quorum queue that has just come back still counts the consumers that it had, and has no leader yet.
+            for _ in 1...2 {
+                try await chaosEventually(
+                    "the jobs to be consumed again", within: .seconds(120), every: .milliseconds(200)
+                ) { await observer.consumers(of: queue) > 0 }
+                try await Task.sleep(for: .seconds(2))
             }
         } catch let error as ChaosError {
             throw ChaosError("before strike \(strike.line): \(error)")
