@@ -30,7 +30,7 @@ public struct HTTPConfiguration: Sendable {
     /// The most jobs in one request.
     public static let jobsMax = 1_000
     /// Bodies in memory at once, as a multiple of the largest.
-    static let bodiesInHandMax = 16
+    package static let bodiesInHandMax = 16
     /// Connections that may wait to be accepted.
     static let backlog = 1_024
     /// Headers of one request, their number and their bytes. A key may be 200 bytes, each written as three.

@@ -48,7 +48,8 @@ struct Plot {
             "set output \(quoted(path))",
             "set multiplot layout \(panels.count),1 title \(quoted(title)) font ',14'",
             "set xlabel \(quoted(axis))", "set key outside right top", "set grid ytics lc rgb '#dddddd'",
-            "set lmargin 8", "set rmargin 24", "set autoscale xfix", "set yrange [0:*]", "set border 3", "set tics nomirror",
+            "set lmargin 8", "set rmargin 24", "set autoscale xfix", "set yrange [0:*]", "set border 3",
+            "set tics nomirror",
             "set offsets 0, 0, graph 0.1, 0",
         ]
         for (number, panel) in panels.enumerated() {

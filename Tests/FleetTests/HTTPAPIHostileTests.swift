@@ -169,19 +169,41 @@ struct HTTPAPIHostileTests {
         }
     }
 
-    @Test("Many large requests at once are served or told to come again")
+    @Test("More large requests at once than may be in memory are told to come again, and are served when there is room")
     func budget() async throws {
-        try await HTTPFleet.use(workers: 0, settings: ["GAIA_HTTP_BODY_BYTES": "200000"]) { fleet in
-            let body = workJSON("k", String(repeating: "x", count: 150_000))
-            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
-                for number in 0..<64 {
-                    let at = ["k\(number)", body].joined()
-                    group.addTask { try await fleet.post(at.replacing("k\(number){", with: "{")).status }
+        let length = 100_000
+        try await Isolated.use { place in
+            try await HTTPInProcess.use(place) { configuration in
+                configuration.bodyBytesMax = length
+                configuration.idleTimeout = .seconds(120)
+                configuration.bodyPatience = .seconds(60)
+            } _: { (address: HTTPAddress) async throws -> Void in
+                let port = UInt16(address.port)
+                func head(_ length: Int) -> String {
+                    "POST /v1/jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \(HTTPFleet.token)\r\n"
+                        + "Content-Type: application/json\r\nContent-Length: \(length)\r\nConnection: close\r\n\r\n"
                 }
-                return try await group.reduce(into: Set<Int>()) { $0.insert($1) }
+                // What is no JSON is refused for that, once it has been read.
+                let whole = Array((head(length) + String(repeating: "x", count: length)).utf8)
+                func ask() async throws -> String { try await RawHTTP.exchange(whole, port: port) }
+                #expect(try await ask().hasPrefix("HTTP/1.1 400"))
+                // As many as there may be, and none of their bodies comes.
+                var held = try (0..<HTTPConfiguration.bodiesInHandMax).map { _ in
+                    let connection = try RawHTTP.Connection(port: port)
+                    connection.send(Array(head(length).utf8))
+                    return connection
+                }
+                let refused = try await eventually("a request that is told to come again") {
+                    let answer = try await ask()
+                    return answer.hasPrefix("HTTP/1.1 503") ? answer : nil
+                }
+                #expect(refused.contains("too many large requests") && refused.contains("Retry-After:"), "\(refused)")
+                held.removeLast()
+                try await eventually("a request that is served again") {
+                    try await ask().hasPrefix("HTTP/1.1 400")
+                }
+                #expect(held.count == HTTPConfiguration.bodiesInHandMax - 1)
             }
-            #expect(statuses.isSubset(of: [200, 202, 503]), "\(statuses)")
-            #expect(try await fleet.get("/healthz").status == 200)
         }
     }
 }

@@ -140,45 +140,66 @@ enum RawHTTP {
     }
 
     private static func blocking(_ bytes: [UInt8], _ port: UInt16, _ keepsOpen: Bool) throws -> String {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var limit = timeval(tv_sec: 60, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        let code = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard code == 0 else { throw NotInTime("nobody listens on port \(port)") }
-        var sent = 0
-        while sent < bytes.count {
-            let count = bytes[sent...].withUnsafeBytes {
-                send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-            }
-            // The server may answer and close before it has read everything.
-            if count <= 0 { break }
-            sent += count
-        }
-        if !keepsOpen { shutdown(descriptor, Int32(SHUT_WR)) }
-        var answer: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        while true {
-            let count = recv(descriptor, &buffer, buffer.count, 0)
-            if count == 0 { break }
-            if count < 0 {
-                if errno == EAGAIN {
-                    let texts = [bytes, answer].map { String(decoding: $0, as: UTF8.self).debugDescription }
-                    throw NotInTime("the connection to be closed after \(texts[0]), answered so far with \(texts[1])")
+        let connection = try Connection(port: port)
+        connection.send(bytes)
+        if !keepsOpen { connection.endSending() }
+        return try connection.readToEnd(after: bytes)
+    }
+
+    /// Open as long as it is held.
+    final class Connection: Sendable {
+        private let descriptor: Int32
+
+        init(port: UInt16) throws {
+            descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            var limit = timeval(tv_sec: 60, tv_usec: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_port = port.bigEndian
+            address.sin_addr.s_addr = inet_addr("127.0.0.1")
+            let code = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
                 }
-                break
             }
-            answer += buffer[..<count]
+            guard code == 0 else { throw NotInTime("nobody listens on port \(port)") }
         }
-        return String(decoding: answer, as: UTF8.self)
+
+        deinit { close(descriptor) }
+
+        func send(_ bytes: [UInt8]) {
+            var sent = 0
+            while sent < bytes.count {
+                let count = bytes[sent...].withUnsafeBytes {
+                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                }
+                // The server may answer and close before it has read everything.
+                if count <= 0 { break }
+                sent += count
+            }
+        }
+
+        func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+        func readToEnd(after sent: [UInt8]) throws -> String {
+            var answer: [UInt8] = []
+            var buffer = [UInt8](repeating: 0, count: 1 << 16)
+            while true {
+                let count = recv(descriptor, &buffer, buffer.count, 0)
+                if count == 0 { break }
+                if count < 0 {
+                    if errno == EAGAIN {
+                        let texts = [sent, answer].map { String(decoding: $0, as: UTF8.self).debugDescription }
+                        throw NotInTime(
+                            "the connection to be closed after \(texts[0]), answered so far with \(texts[1])")
+                    }
+                    break
+                }
+                answer += buffer[..<count]
+            }
+            return String(decoding: answer, as: UTF8.self)
+        }
     }
 }
 
