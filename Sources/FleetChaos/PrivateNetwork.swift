@@ -25,7 +25,9 @@ public enum PrivateNetwork {
             let trial = try ChildProcess.start(
                 executable: "unshare", arguments: ["--net", "sh", "-c", setUp], output: .capture)
             let status = await trial.exitStatus()
-            guard status.isSuccess else { throw ChaosError(trial.capturedOutput) }
+            guard status.isSuccess else {
+                throw ChaosError(trial.capturedOutput.split(separator: "\n").joined(separator: "; "))
+            }
         } catch {
             throw ChaosError(
                 "node-partition drops packets in a network namespace of its own: run as root, with iproute2 and iptables "
