@@ -10,6 +10,8 @@ public struct ChaosReport: Sendable {
     }
 
     public let seed: UInt64
+    /// Why the strikes ended before their time, when one could not be brought about: the run has not shown what it was to.
+    public let failure: ChaosError?
     /// How many promises are looked at.
     public static let invariants = Checker.invariants
     public private(set) var violations: [Violation]
@@ -25,7 +27,8 @@ public struct ChaosReport: Sendable {
     /// What the fleet's processes held.
     public let footprint: Footprint
 
-    init(_ options: ChaosOptions, _ evidence: Evidence, isSettled: Bool) {
+    init(_ options: ChaosOptions, _ evidence: Evidence, isSettled: Bool, failure: ChaosError?) {
+        self.failure = failure
         let checker = Checker(evidence)
         var violations = checker.violations()
         if !isSettled {

@@ -244,13 +244,13 @@ public struct ChaosRun: Sendable {
             }
         }
         defer { watching.cancel() }
-        try await untilHalted {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await injector.run(plan) }
-                // All are in a little before the last fault, so that each meets some.
-                group.addTask { try await producers.run(over: .milliseconds(plan.length)) }
-                for try await _ in group {}
-            }
+        var failure: ChaosError?
+        do {
+            try await strike(plan, injector, producers)
+        } catch let error as ChaosError {
+            // What was done until then is judged all the same.
+            failure = error
+            progress("\(error)")
         }
         let isSettled = try await settle(producers.journal, observer)
         let evidence = Evidence(
@@ -263,22 +263,38 @@ public struct ChaosRun: Sendable {
             setAside: try await observer.drain(FleetBroker.deadQueue).map {
                 ($0.reason, $0.key ?? "", String(decoding: $0.delivery.body, as: UTF8.self))
             }, leftInQueues: try await leftInQueues(observer), epoch: epoch)
-        return ChaosReport(options, evidence, isSettled: isSettled)
+        return ChaosReport(options, evidence, isSettled: isSettled, failure: failure)
     }
 
-    /// Runs `body`, which is cancelled when the run is to be brought to its end.
-    private func untilHalted(_ body: @escaping @Sendable () async throws -> Void) async throws {
-        let striking = Task { try await body() }
+    private enum Part { case struck, fed }
+
+    /// Strikes and enqueues, until all is done or the run is to come to its end. Then the strikes under way are seen through
+    /// first: some need jobs to strike at.
+    private func strike(_ plan: ChaosPlan, _ injector: Injector, _ producers: Producers) async throws {
+        let striking = Task { try await injector.run(plan) }
         let halting = Task {
             for await _ in halt {}
             striking.cancel()
         }
         defer { halting.cancel() }
         do {
-            try await withTaskCancellationHandler {
-                try await striking.value
-            } onCancel: {
-                striking.cancel()
+            try await withThrowingTaskGroup(of: Part.self) { group in
+                group.addTask {
+                    try await withTaskCancellationHandler {
+                        try await striking.value
+                    } onCancel: {
+                        striking.cancel()
+                    }
+                    return .struck
+                }
+                group.addTask {
+                    // All are in a little before the last fault, so that each meets some.
+                    try await producers.run(over: .milliseconds(plan.length))
+                    return .fed
+                }
+                while let part = try await group.next() {
+                    if part == .struck, striking.isCancelled { group.cancelAll() }
+                }
             }
         } catch is CancellationError {
             try Task.checkCancellation()

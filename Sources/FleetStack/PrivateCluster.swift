@@ -243,12 +243,26 @@ extension PrivateCluster {
             }
             let nodes = started.sorted { $0.key < $1.key }.map(\.value)
             // Each serves; that they know each other is another matter.
-            let limit = "\(onlineLimit.components.seconds)"
-            _ = try await nodes[0].control(["await_online_nodes", "\(nodes.count)", "--timeout", limit])
+            try await awaitOnline(nodes)
             return nodes
         } catch {
             if isFirst { try await load(directory: place.directory.path).end() }
             throw error
+        }
+    }
+
+    private static func awaitOnline(_ nodes: [PrivateBroker]) async throws {
+        let deadline = ContinuousClock.now + onlineLimit
+        let limit = "\(onlineLimit.components.seconds)"
+        while true {
+            do {
+                _ = try await nodes[0].control(["await_online_nodes", "\(nodes.count)", "--timeout", limit])
+                return
+            } catch is StackError where ContinuousClock.now < deadline && !Task.isCancelled {
+                // A node that was left in the minority has paused: its process lives, and comes back by itself when it sees
+                // the others.
+                try await Task.sleep(for: .milliseconds(500))
+            }
         }
     }
 

@@ -114,6 +114,7 @@ struct ChaosCommand: AsyncParsableCommand {
                         + "\(ChaosPlan(options).strikes.count) strikes")
                 let result = try await ChaosCommand.perform(options, keep: keep)
                 Terminal.print(result.text(verbose: verbose))
+                if let failure = result.failure { throw failure }
                 if !result.violations.isEmpty { throw ExitCode(FailureStatus.workFailed.rawValue) }
             }
         }
@@ -182,7 +183,7 @@ extension ChaosCommand {
             throw error
         }
         Progress.shared.clear()
-        if result.violations.isEmpty, !keep {
+        if result.violations.isEmpty, result.failure == nil, !keep {
             try FileManager.default.removeItem(atPath: directory)
         } else {
             Terminal.error("the logs: \(directory)/logs")
