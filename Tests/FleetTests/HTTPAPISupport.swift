@@ -180,6 +180,12 @@ enum RawHTTP {
             }
         }
 
+        /// Whether something came, or the end.
+        var hasAnswer: Bool {
+            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            return poll(&entry, 1, 0) > 0
+        }
+
         func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
         func readToEnd(after sent: [UInt8]) throws -> String {
