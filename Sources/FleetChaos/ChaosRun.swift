@@ -244,26 +244,29 @@ public struct ChaosRun: Sendable {
             }
         }
         defer { watching.cancel() }
-        var failure: ChaosError?
+        func judge(after failure: ChaosError?) async throws -> ChaosReport {
+            let isSettled = try await settle(producers.journal, observer)
+            let evidence = Evidence(
+                workload: workload, journal: producers.journal.entries, effects: target.effects,
+                results: observer.results.byKey, ledger: try await observer.ledger(),
+                transitions: try await observer.transitions(), crew: try await observer.crew(),
+                staleWrites: try await observer.staleWrites(), strikes: injector.done,
+                ends: seats.flatMap(\.ends).sorted { $0.at < $1.at }, footprint: gauges.footprint,
+                connectionsMax: seats.count * Self.connectionsPerProcess + 10,
+                setAside: try await observer.drain(FleetBroker.deadQueue).map {
+                    ($0.reason, $0.key ?? "", String(decoding: $0.delivery.body, as: UTF8.self))
+                }, leftInQueues: try await leftInQueues(observer), epoch: epoch)
+            return ChaosReport(options, evidence, isSettled: isSettled, failure: failure)
+        }
         do {
             try await strike(plan, injector, producers)
-        } catch let error as ChaosError {
-            // What was done until then is judged all the same.
-            failure = error
-            progress("\(error)")
+        } catch let failure as ChaosError {
+            // What was done until then is judged all the same; where servers no longer answer, the first cause is told too.
+            do { return try await judge(after: failure) } catch {
+                throw ChaosError("\(failure); and what was done before could not be judged: \(error)")
+            }
         }
-        let isSettled = try await settle(producers.journal, observer)
-        let evidence = Evidence(
-            workload: workload, journal: producers.journal.entries, effects: target.effects,
-            results: observer.results.byKey, ledger: try await observer.ledger(),
-            transitions: try await observer.transitions(), crew: try await observer.crew(),
-            staleWrites: try await observer.staleWrites(), strikes: injector.done,
-            ends: seats.flatMap(\.ends).sorted { $0.at < $1.at }, footprint: gauges.footprint,
-            connectionsMax: seats.count * Self.connectionsPerProcess + 10,
-            setAside: try await observer.drain(FleetBroker.deadQueue).map {
-                ($0.reason, $0.key ?? "", String(decoding: $0.delivery.body, as: UTF8.self))
-            }, leftInQueues: try await leftInQueues(observer), epoch: epoch)
-        return ChaosReport(options, evidence, isSettled: isSettled, failure: failure)
+        return try await judge(after: nil)
     }
 
     private enum Part { case struck, fed }

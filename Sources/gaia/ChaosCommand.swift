@@ -14,18 +14,37 @@ struct ChaosCommand: AsyncParsableCommand {
         abstract: "Break a fleet of real processes in every way there is, and count what came of it.",
         subcommands: [Run.self, Plan.self, Soak.self, WorkerOfChaos.self], defaultSubcommand: Run.self)
 
-    /// What is drawn, and from which seed.
-    struct Choice: ParsableArguments {
+    /// Who runs, and the seed: of runs in peace as well as under fire.
+    struct Crew: ParsableArguments {
         @Option(name: .long, help: "Everything that is drawn is drawn from it.")
         var seed: UInt64 = 1
-        @Option(name: .long, help: "How many jobs.")
-        var jobs = 4_000
-        @Option(name: .long, help: "How often each fault comes: the first time alone, then mixed with others.")
-        var injections = 1
         @Option(name: .long, help: "How many workers.")
         var workers = 4
         @Option(name: .long, help: "How many dispatchers.")
         var dispatchers = 3
+
+        func validate() throws {
+            if workers < 2 || dispatchers < 1 {
+                throw ValidationError("it takes two workers and a dispatcher at least")
+            }
+        }
+
+        func options() -> ChaosOptions {
+            var options = ChaosOptions()
+            options.seed = seed
+            options.workers = workers
+            options.dispatchers = dispatchers
+            return options
+        }
+    }
+
+    /// What is done to them.
+    struct Choice: ParsableArguments {
+        @OptionGroup var crew: Crew
+        @Option(name: .long, help: "How many jobs.")
+        var jobs = 4_000
+        @Option(name: .long, help: "How often each fault comes: the first time alone, then mixed with others.")
+        var injections = 1
         @Option(name: .long, help: "How many nodes the broker has; from three on it can lose one.")
         var nodes = 1
         @Option(name: .long, help: ArgumentHelp("Only these faults, by commas.", valueName: "faults"))
@@ -38,9 +57,7 @@ struct ChaosCommand: AsyncParsableCommand {
         var mixed = false
 
         func validate() throws {
-            if jobs < 10 || injections < 1 || workers < 2 || dispatchers < 1 {
-                throw ValidationError("it takes 10 jobs, one injection, two workers and a dispatcher at least")
-            }
+            if jobs < 10 || injections < 1 { throw ValidationError("it takes 10 jobs and one injection at least") }
             if ![1, 3, 5, 7].contains(nodes) { throw ValidationError("--nodes is 1, 3, 5 or 7") }
             if ChaosOptions.Pace(rawValue: pace) == nil { throw ValidationError("--pace is brisk or full") }
             if try options().possibleFaults.isEmpty {
@@ -49,12 +66,9 @@ struct ChaosCommand: AsyncParsableCommand {
         }
 
         func options() throws -> ChaosOptions {
-            var options = ChaosOptions()
-            options.seed = seed
+            var options = crew.options()
             options.jobs = jobs
             options.injections = injections
-            options.workers = workers
-            options.dispatchers = dispatchers
             options.nodes = nodes
             options.pace = ChaosOptions.Pace(rawValue: pace) ?? .brisk
             options.isEachFirstAlone = !mixed

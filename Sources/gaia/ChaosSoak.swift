@@ -14,16 +14,11 @@ extension ChaosCommand {
                 than it was after the first minutes has grown: exit status 1.
                 """)
 
-        @Option(name: .long, help: "Everything that is drawn is drawn from it.")
-        var seed: UInt64 = 1
+        @OptionGroup var crew: Crew
         @Option(name: .long, help: "How long.")
         var minutes = 60
         @Option(name: .long, help: "How many jobs a second.")
         var rate = 100
-        @Option(name: .long, help: "How many workers.")
-        var workers = 4
-        @Option(name: .long, help: "How many dispatchers.")
-        var dispatchers = 3
         @Option(
             name: .long, help: ArgumentHelp("Draw what was seen into this PNG file; needs gnuplot.", valueName: "file"))
         var plot: String?
@@ -31,33 +26,33 @@ extension ChaosCommand {
         var json: String?
 
         func validate() throws {
-            if minutes < 1 || rate < 1 || workers < 2 || dispatchers < 1 {
-                throw ValidationError("it takes a minute, a job a second, two workers and a dispatcher at least")
-            }
+            if minutes < 1 || rate < 1 { throw ValidationError("it takes a minute and a job a second at least") }
         }
 
         func run() async throws {
             try await report {
                 if plot != nil { try Plot.requireProgram() }
                 for path in [plot, json].compactMap(\.self) { try Self.checkWritable(path) }
-                var options = ChaosOptions()
-                options.seed = seed
+                var options = crew.options()
                 options.jobs = minutes * 60 * rate
-                options.workers = workers
-                options.dispatchers = dispatchers
                 options.faults = []
                 options.length = .seconds(minutes * 60)
                 options.hasPoison = false
                 Terminal.error(
-                    "seed \(seed): \(minutes) min, \(rate) jobs/s, \(workers) workers, \(dispatchers) dispatchers")
+                    "seed \(crew.seed): \(minutes) min, \(rate) jobs/s, \(crew.workers) workers, "
+                        + "\(crew.dispatchers) dispatchers")
                 let result = try await ChaosCommand.perform(options, keep: false)
                 Terminal.print(result.text(verbose: false) + "\n\n" + result.footprint.text)
                 if let json {
                     try JSONEncoder().encode(result.footprint).write(to: URL(fileURLWithPath: json))
                 }
                 if let plot { try await picture(result.footprint).write(to: plot) }
-                let hasGrown = result.footprint.courses.contains { !$0.isFlat }
-                if hasGrown || !result.violations.isEmpty { throw ExitCode(FailureStatus.workFailed.rawValue) }
+                if let failure = result.failure { throw failure }
+                let courses = result.footprint.courses
+                guard !courses.isEmpty else { throw CommandFailure(.inside, "it ended too soon to tell what grows") }
+                if courses.contains(where: { !$0.isFlat }) || !result.violations.isEmpty {
+                    throw ExitCode(FailureStatus.workFailed.rawValue)
+                }
             }
         }
 
@@ -83,7 +78,7 @@ extension ChaosCommand {
             }
             let processes = footprint.processes
             return Plot(
-                title: "seed \(seed), \(rate) jobs/s", axis: "minutes",
+                title: "seed \(crew.seed), \(rate) jobs/s", axis: "minutes",
                 panels: [
                     panel("resident memory, MB", .memory, of: processes, in: 1_048_576),
                     panel("descriptors", .descriptors, of: processes), panel("threads", .threads, of: processes),
