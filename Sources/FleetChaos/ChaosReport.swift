@@ -46,7 +46,7 @@ public struct ChaosReport: Sendable {
             let count = evidence.strikes.filter { $0.strike.fault == fault }.count
             return count > 0 ? (fault, count) : nil
         }
-        counts = Self.count(evidence)
+        counts = Self.count(evidence, checker)
         strikes = evidence.strikes.map {
             "\(Seconds.text($0.began.inSeconds)) to \(Seconds.text($0.ended.inSeconds))  \($0.strike.fault.rawValue): \($0.evidence)"
         }
@@ -58,7 +58,7 @@ public struct ChaosReport: Sendable {
         violations += failures.map { Violation(invariant: "processes drain", text: $0, keys: []) }
     }
 
-    private static func count(_ evidence: Evidence) -> [Count] {
+    private static func count(_ evidence: Evidence, _ checker: Checker) -> [Count] {
         func journal(_ outcome: JournalEntry.Outcome) -> Int {
             evidence.journal.filter { $0.outcome == outcome }.count
         }
@@ -84,7 +84,12 @@ public struct ChaosReport: Sendable {
             Count(
                 name: "of these repeats under the same id",
                 value: evidence.results.values.reduce(0) { $0 + $1.values.reduce(-1, +) }),
-            Count(name: "conflicting messages set aside", value: evidence.setAside.count),
+            Count(
+                name: "conflicting messages set aside",
+                value: evidence.setAside.count { $0.reason == "conflict" }),
+            Count(
+                name: "taken for poison, alone on a worker that was struck",
+                value: evidence.workload.items.count { $0.kind != .poison && checker.isTakenForPoison($0.key) }),
             Count(name: "processes that ended", value: evidence.ends.count),
             Count(name: "most connections to the database", value: evidence.footprint.connectionsMost),
             Count(name: "most memory of a process, MB", value: evidence.footprint.most(\.residentBytes) >> 20),

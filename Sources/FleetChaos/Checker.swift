@@ -112,10 +112,28 @@ struct Checker: Sendable {
         }
     }
 
+    private static func isSetAsPoison(_ row: Observer.LedgerRow) -> Bool {
+        row.state == "discarded" && row.errors.contains(#""code": "poison""#)
+    }
+
+    /// A job that others' crashes made a suspect runs alone on its worker. When the harness took that very worker from it, it
+    /// was to the fleet what a poison is.
+    func isTakenForPoison(_ key: String) -> Bool {
+        guard let row = evidence.ledger[key], Self.isSetAsPoison(row), let lines = transitions[key],
+            let last = lines.lastIndex(where: { $0.newState == "running" }),
+            let worker = lines[last].worker.flatMap({ evidence.crew[$0] })
+        else { return false }
+        let claimed = lines[last].at - evidence.epoch
+        let lost = lines[(last + 1)...].first.map { $0.at - evidence.epoch } ?? .infinity
+        return evidence.strikes.contains {
+            $0.hits(worker) && $0.began.inSeconds < lost && $0.ended.inSeconds > claimed
+        }
+    }
+
     private func endsAsItMust() -> [Finding] {
         let wrong = evidence.ledger.filter { key, row in
             guard let item = byKey[key], Observer.Transition.ends.contains(row.state) else { return false }
-            return !Self.rightEnds(item.kind).contains(row.state)
+            return !Self.rightEnds(item.kind).contains(row.state) && !isTakenForPoison(key)
         }.keys
         // In doubt only if its worker was lost or its report had no answer.
         return finding(wrong) { "\($0) jobs ended otherwise than they must" }
@@ -228,10 +246,11 @@ struct Checker: Sendable {
         let wrong = evidence.setAside.filter { message in
             // The other job under a key that is taken is what this queue is for.
             !(message.reason == "conflict" && byKey[message.key]?.hasConflict == true)
+                && !(message.reason == "poison" && isTakenForPoison(message.key))
         }
         let crashed = evidence.ledger.filter { key, row in
             // Crashes that it met are no harm to it; being taken for their cause is.
-            row.state == "discarded" && row.errors.contains(#""code": "poison""#) && byKey[key]?.kind != .poison
+            Self.isSetAsPoison(row) && byKey[key]?.kind != .poison && !isTakenForPoison(key)
         }.keys
         return finding(wrong.map(\.key)) {
             "\($0) messages were set aside without cause, the first for '\(wrong.first?.reason ?? "")'"

@@ -13,6 +13,16 @@ struct StrikeRecord: Sendable {
     let began, ended: Duration
     /// What was seen of it, such as the process that was killed.
     let evidence: String
+
+    /// Whether it took this process from its jobs: the process itself, or its link to one of the servers.
+    func hits(_ process: String) -> Bool {
+        switch strike.fault {
+        case .workerKill, .workerPause, .workerFreeze: evidence.hasPrefix("\(process) ")
+        case .linkMute, .linkReset, .linkDelay:
+            evidence.contains("between \(process.prefix { $0 != "." }) and ")
+        default: false
+        }
+    }
 }
 
 /// Carries out a schedule. A fault that cannot be brought about ends the run: a run that only believed to be under fire has

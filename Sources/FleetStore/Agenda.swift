@@ -148,7 +148,7 @@ extension FleetStore {
         }
     }
 
-    /// Owes the messages of a subsystem's waiting and running jobs again, after its queue was deleted.
+    /// Owes the messages of a subsystem's jobs that wait, run, or have just ended again, after its queue was deleted.
     ///
     /// - Returns: how many.
     public func republish(subsystem: String) async throws -> Int {

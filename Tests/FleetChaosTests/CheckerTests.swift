@@ -287,4 +287,31 @@ struct CheckerTests {
         scene.strike(.queueDelete, at: item.index - 1, "")
         #expect(scene.violations.map(\.invariant) == ["every acknowledged job ends"])
     }
+
+    @Test(
+        "A suspect whose worker the harness takes from it is no innocent set aside; one whose worker nobody touched is")
+    func takenForPoison() {
+        func broken(_ struck: String, at: Int, by fault: Fault = .workerFreeze) -> Set<String> {
+            var scene = Scene()
+            let key = scene.item(.effect).key
+            scene.set(
+                .effect, state: "discarded", token: 3, errors: #"[{"at": "now", "code": "poison", "attempt": 1}]"#)
+            scene.results[key] = ["chaos/\(key)/discarded": 1]
+            scene.transitions.removeAll { $0.key == key }
+            scene.move(key, nil, "running", token: 1, at: 10)
+            scene.move(key, "running", "running", token: 2, oldToken: 1, at: 20)
+            scene.move(key, "running", "running", token: 3, oldToken: 2, at: 30)
+            scene.move(key, "running", "discarded", token: 3, at: 38)
+            scene.strike(fault, at: at, struck)
+            return Set(scene.violations.map(\.invariant))
+        }
+        #expect(broken("worker-1.1 stopped for 8000 ms", at: 31).isEmpty)
+        #expect(broken("between worker-1 and database", at: 31, by: .linkMute).isEmpty)
+        let promises: Set<String> = ["a job ends as it must", "no innocent is set aside"]
+        #expect(broken("worker-1.2 stopped for 8000 ms", at: 31) == promises)
+        #expect(broken("between worker-2 and database", at: 31, by: .linkMute) == promises)
+        #expect(broken("worker-1.1 stopped for 8000 ms", at: 25) == promises)
+        #expect(broken("worker-1.1 stopped for 8000 ms", at: 39) == promises)
+        #expect(broken("worker-1.1 exited(0)", at: 31, by: .workerDrain) == promises)
+    }
 }

@@ -105,6 +105,39 @@ struct CrashTableTests {
         }
     }
 
+    @Test("A worker dies before its result is out, and the delivery that would have told is gone with its queue")
+    func untoldAndUndelivered() async throws {
+        let answered = Gate()
+        let answer: @Sendable (HTTPTarget.Request) async throws -> Int = { _ in
+            try await answered.pass()
+            return 200
+        }
+        try await HTTPTarget.use(answer: answer) { target in
+            try await TestFleet.use(workers: 0) { fleet in
+                try await ProgramGroup.use(environment: fleet.place.environment) { programs in
+                    let dispatcher = try await programs.serve("dispatcher", "dispatcher")
+                    let first = try await programs.serve("worker", "first", ["GAIA_FAULT_POINT": "completed:k"])
+                    try await fleet.enqueue([call(target, "k")])
+                    try await target.wait(for: "the call") { $0.count == 1 }
+                    let second = try await programs.serve("worker", "second")
+                    try await eventually("both to consume") {
+                        try await fleet.place.withBroker { try await $0.queueStatus("gaia.jobs.api") }?.consumers == 2
+                    }
+                    try await fleet.place.withBroker { try await $0.deleteQueue("gaia.jobs.api") }
+                    answered.open()
+                    #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+
+                    #expect(try await fleet.mailbox.reply("k").outcome == "succeeded")
+                    #expect(try await fleet.job("k")?.token == 1)
+                    #expect(try await second.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(try await dispatcher.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(target.requests.count == 1)
+                    #expect(Set(fleet.mailbox.now.results.map(\.id)) == ["api/k/succeeded"])
+                }
+            }
+        }
+    }
+
     @Test("A job that kills its workers is set aside after three; of 999 neighbours in their hands none loses anything")
     func poison() async throws {
         try await HTTPTarget.use(answer: { _ in 200 }) { target in
