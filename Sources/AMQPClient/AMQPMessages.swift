@@ -155,6 +155,9 @@ public enum AMQPLinkEvent: Sendable {
     case retrying(after: Duration, AMQPError)
     /// The queue was deleted or its leader lost; the consumer declares the topology and subscribes again with backoff.
     case consumerCancelled(queue: String)
+    /// When the link came up, a queue to consume from held no message and had no consumer: it may be new, and what was in
+    /// one of its name before be lost.
+    case queueFoundIdle(queue: String)
     /// An alarm (memory, disk) stops the broker from reading this connection.
     case blocked(reason: String)
     case unblocked

@@ -88,4 +88,7 @@ public struct AMQPQueueStatus: Sendable, Hashable {
         self.messages = messages
         self.consumers = consumers
     }
+
+    /// Nothing to deliver, and nobody to deliver it to.
+    public var isIdle: Bool { messages == 0 && consumers == 0 }
 }

@@ -72,7 +72,13 @@ final class ConsumerRole: LinkRole {
         inbox.generation.store(generation, ordering: .releasing)
         lanes = subscriptions.map { Lane(subscription: $0, schedule: BackoffSchedule(configuration.backoff)) }
         guard !isStopping else { return }
-        for channel in 1..<setupChannel { try subscribe(link, channel: channel) }
+        for channel in 1..<setupChannel {
+            let queue = lanes[Int(channel) - 1].subscription.queue
+            if let onEvent, try link.check(queue: queue, channel: setupChannel)?.isIdle == true {
+                onEvent(.queueFoundIdle(queue: queue))
+            }
+            try subscribe(link, channel: channel)
+        }
     }
 
     private func wantedPrefetch(_ lane: Int) -> UInt16 {

@@ -7,8 +7,8 @@ extension Link {
     func declare(_ topology: AMQPTopology, channel: UInt16) throws(AMQPError) {
         guard !topology.isEmpty else { return }
         try openChannel(channel)
-        try declaring(channel) { (declare) throws(AMQPError) in
-            for call in try topology.calls() { try declare(call) }
+        try declaring(channel) { () throws(AMQPError) in
+            for call in try topology.calls() { try self.call(call, channel: channel) }
         }
         try closeChannel(channel)
     }
@@ -40,21 +40,25 @@ extension Link {
         try closeChannel(channel)
     }
 
-    /// Asks whether a queue is there. - Throws: kind `channelClosed` with 404 when it is not.
-    func check(queue: String, channel: UInt16) throws(AMQPError) {
+    /// Asks after a queue. - Throws: kind `channelClosed` with 404 when it is not there.
+    @discardableResult
+    func check(queue: String, channel: UInt16) throws(AMQPError) -> AMQPQueueStatus? {
         try openChannel(channel)
-        try declaring(channel) { (declare) throws(AMQPError) in
-            try declare(
-                try encoded { () throws(EncodingFailure) in try .declare(AMQPQueue(name: queue), passive: true) })
+        let question = try encoded { () throws(EncodingFailure) in
+            try Call.declare(AMQPQueue(name: queue), passive: true)
+        }
+        let status = try declaring(channel) { () throws(AMQPError) in
+            try self.queueStatus(question, channel: channel)
         }
         try closeChannel(channel)
+        return status
     }
 
-    private func declaring(
-        _ channel: UInt16, _ body: ((Call) throws(AMQPError) -> Void) throws(AMQPError) -> Void
-    ) throws(AMQPError) {
+    private func declaring<Result>(
+        _ channel: UInt16, _ body: () throws(AMQPError) -> Result
+    ) throws(AMQPError) -> Result {
         do throws(AMQPError) {
-            try body { (call) throws(AMQPError) in try self.call(call, channel: channel) }
+            return try body()
         } catch {
             forgetChannel(channel)
             throw error.duringSetup

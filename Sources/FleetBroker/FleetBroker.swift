@@ -52,6 +52,9 @@ public enum FleetBroker {
         return String(name.hasSuffix(".high") ? name.dropLast(".high".count) : name)
     }
 
+    /// Whether a queue of jobs is one of urgent ones.
+    public static func isUrgent(queue: String) -> Bool { queue.hasSuffix(".high") }
+
     /// What goes before the type in the routing key of an urgent job.
     public static let urgentPrefix = "\(JobType.urgentLane)."
 

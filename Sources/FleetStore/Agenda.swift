@@ -148,11 +148,23 @@ extension FleetStore {
         }
     }
 
-    /// Owes the messages of a subsystem's jobs that wait, run, or have just ended again, after its queue was deleted.
+    /// Owes the messages of a subsystem's jobs again whose queue was lost.
     ///
+    /// - Parameters:
+    ///   - urgent: those of the urgent queue, or those of the other one.
+    ///   - age: only jobs that have been in the ledger for so long.
+    ///   - ended: also jobs that ended within this time, whose results may not be out.
     /// - Returns: how many.
-    public func republish(subsystem: String) async throws -> Int {
-        try await pool.execute(SQL.republish, [.text(subsystem), .int64(Self.recheckAfter.milliseconds)]).count
+    public func republish(
+        subsystem: String, urgent: Bool, olderThan age: Duration, endedWithin ended: Duration
+    ) async throws -> Int {
+        try await pool.execute(
+            SQL.republish,
+            [
+                .text(subsystem), .bool(urgent), .int64(age.milliseconds), .int64(ended.milliseconds),
+                .int64(Self.recheckAfter.milliseconds),
+            ]
+        ).count
     }
 
     private func compare(_ requests: [ScheduleRequest]) async throws -> [Comparison: ScheduleAnswer] {

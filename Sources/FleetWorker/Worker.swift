@@ -77,8 +77,11 @@ public final class Worker: Service {
             },
             topology: topology, logger: logger,
             onEvent: { [lostQueues] event in
-                guard case .consumerCancelled(let queue) = event else { return }
-                lostQueues.add(FleetBroker.subsystem(ofQueue: queue))
+                switch event {
+                case .consumerCancelled(let queue): lostQueues.add(QueueLoss(queue: queue, isWitnessed: true))
+                case .queueFoundIdle(let queue): lostQueues.add(QueueLoss(queue: queue, isWitnessed: false))
+                default: break
+                }
             })
         pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
         store = FleetStore(pool: pool)

@@ -70,11 +70,20 @@ extension Worker {
     /// with it.
     func followLosses() async {
         while !Task.isCancelled {
-            for subsystem in await lostQueues.next() {
+            for loss in await lostQueues.next() {
                 do {
                     try await Task.sleep(for: Self.queueReturn)
-                    let count = try await Patience()({ try await self.store.republish(subsystem: subsystem) })
-                    logger.notice("the queue of \(subsystem) was deleted: \(count) jobs are owed to it again")
+                    let count = try await Patience()({
+                        try await self.store.republish(
+                            subsystem: FleetBroker.subsystem(ofQueue: loss.queue),
+                            urgent: FleetBroker.isUrgent(queue: loss.queue),
+                            // What came since it was found idle is in it.
+                            olderThan: loss.isWitnessed ? .zero : Self.queueReturn,
+                            endedWithin: loss.isWitnessed ? FleetStore.recheckAfter : .zero)
+                    })
+                    guard count > 0 || loss.isWitnessed else { continue }
+                    let what = loss.isWitnessed ? "was deleted" : "held nothing, and nobody consumed from it"
+                    logger.notice("\(loss.queue) \(what): \(count) jobs of the ledger are owed to it again")
                 } catch {
                     // Cancelled: nothing else ends it.
                     return
@@ -147,22 +156,30 @@ extension Worker {
     }
 }
 
-/// Which queues were deleted and not yet seen to.
+/// A queue of jobs that may have lost messages.
+struct QueueLoss: Sendable, Hashable {
+    let queue: String
+    /// Deleted while this worker consumed from it; or found with neither messages nor consumers when it came, as after a
+    /// deletion while no worker was there, or on a broker that lost its disk.
+    let isWitnessed: Bool
+}
+
+/// Losses that are not yet seen to.
 final class LostQueues: Sendable {
-    private let subsystems = Mutex<Set<String>>([])
+    private let losses = Mutex<Set<QueueLoss>>([])
     private let bell = Bell()
 
-    func add(_ subsystem: String) {
-        subsystems.withLock { _ = $0.insert(subsystem) }
+    func add(_ loss: QueueLoss) {
+        losses.withLock { _ = $0.insert(loss) }
         bell.ring()
     }
 
     /// Waits for a loss; none when the task is cancelled.
-    func next() async -> [String] {
+    func next() async -> Set<QueueLoss> {
         await bell.wait(atMost: .seconds(3_600))
-        return subsystems.withLock { subsystems in
-            defer { subsystems = [] }
-            return subsystems.sorted()
+        return losses.withLock { losses in
+            defer { losses = [] }
+            return losses
         }
     }
 }

@@ -227,6 +227,35 @@ struct DispatcherTests {
         }
     }
 
+    @Test(
+        "A queue that is deleted while no worker is there takes no job with it that the ledger knows",
+        arguments: [false, true])
+    func deletedUnseen(isUrgent: Bool) async throws {
+        let recorder = Recorder()
+        let jobs = 50
+        try await TestFleet.use(workers: 0, definitions: [Work.definition(recorder)]) {
+            (fleet: TestFleet) async throws -> Void in
+            _ = try await fleet.addDispatcher()
+            try await fleet.place.withPool { pool in
+                _ = try await pool.execute(
+                    PostgresStatement(
+                        name: "enqueue",
+                        sql: """
+                            select gaia.enqueue('test.work.v1', '{"text": "a"}', 'k-' || n, urgent => \(isUrgent))
+                            from generate_series(1, \(jobs)) n
+                            """))
+            }
+            let queue = isUrgent ? "gaia.jobs.test.high" : "gaia.jobs.test"
+            try await eventually("all to be in the queue") { try await fleet.place.ready(in: queue) == jobs }
+            try await fleet.place.withBroker { try await $0.deleteQueue(queue) }
+            _ = try await fleet.addWorker([Work.definition(recorder)])
+            for number in 1...jobs {
+                #expect(try await fleet.mailbox.result(of: "k-\(number)").outcome == "succeeded")
+            }
+            #expect(recorder.runs.count == jobs)
+        }
+    }
+
     @Test("A queue that an operator deletes takes no job with it that the ledger knows")
     func deletedQueue() async throws {
         let recorder = Recorder()
