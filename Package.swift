@@ -106,7 +106,7 @@ let package = Package(
             ],
             swiftSettings: strict,
             // Runs where no Swift is installed, and a process takes a tenth less memory.
-            linkerSettings: [.unsafeFlags(["-static-stdlib"])]
+            linkerSettings: [.unsafeFlags(["-static-stdlib", "-use-ld=lld", "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs", "-Xlinker", "--gc-sections"])]
                 + ["CoreFoundation", "_FoundationICU", "_FoundationCollections", "_FoundationCShims"].map {
                     .linkedLibrary($0)
                 }),

@@ -73,7 +73,8 @@ struct WorkerCommand: AsyncParsableCommand {
                     definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
                 }
                 let worker = Worker(
-                    try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger)
+                    try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger,
+                    onReady: { StartUpCode.release() })
                 try await serve([worker], logger: loaded.logger)
             }
         }
@@ -99,7 +100,12 @@ struct DispatcherCommand: AsyncParsableCommand {
             let loaded = try settings.load()
             let configuration = try loaded.dispatcher(name: name)
             let ready = Readiness()
-            var services: [any Service] = [Dispatcher(configuration, logger: loaded.logger) { ready.reach() }]
+            var services: [any Service] = [
+                Dispatcher(configuration, logger: loaded.logger) {
+                    ready.reach()
+                    StartUpCode.release()
+                }
+            ]
             if let http = try loaded.http(configuration.name) {
                 // The last is shut down first: no request comes in while the dispatcher drains.
                 services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))
