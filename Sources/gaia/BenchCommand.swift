@@ -10,7 +10,10 @@ import Foundation
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the fleet on this machine.",
-        subcommands: [Throughput.self, Ledger.self, Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self])
+        subcommands: [
+            Throughput.self, Latency.self, Enqueue.self, Floor.self, Peers.self, Scale.self, Ledger.self, Rescue.self,
+            Failover.self, Relay.self, Urgent.self, Locks.self,
+        ])
 
     struct Throughput: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -35,19 +38,17 @@ struct BenchCommand: AsyncParsableCommand {
         var finished = 0
         @Flag(name: .long, help: "Run the broker with its management plugin, whose statistics cost it time.")
         var management = false
-        @Flag(name: .long, help: "Print JSON.")
-        var json = false
+        @OptionGroup var output: BenchOutput
 
         func validate() throws {
             if jobs < 1 || workers < 1 || slots < 1 || finished < 0 { throw ValidationError("counts must be positive") }
         }
 
         func run() async throws {
-            try await report {
-                let figures = try await withBenchStack(
+            try await output.report(title: "no-op jobs, \(workers) workers") {
+                try await withBenchStack(
                     management: management, settings: ["GAIA_WORKER_SLOTS_GAIA": "\(slots)"]
-                ) { loaded, fleet, _ in try await measure(loaded, fleet) }
-                Terminal.print(json ? try Terminal.json(figures) : figures.text)
+                ) { loaded, fleet, stack in (try await Machine.here(stack, loaded), try await measure(loaded, fleet)) }
             }
         }
 
@@ -65,12 +66,13 @@ struct BenchCommand: AsyncParsableCommand {
                 let idle = names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0
                 let run = BenchRun(loaded, jobs: jobs) { names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0 }
                 if backlog { try await fleet.stop(names) }
-                let seconds = try await run.measure(
+                let measured = try await run.measure(
                     afterPublishing: !backlog
                         ? nil
                         : {
                             for name in names { try fleet.start("worker", name: name) }
                         })
+                let processor = names.compactMap { fleet.processorSeconds(of: $0) }.reduce(0, +)
                 try await fleet.stop()
                 let after = try await store.ledgerSize()
                 let done = try await store.countJobs(keyPrefix: run.keyPrefix)
@@ -78,18 +80,26 @@ struct BenchCommand: AsyncParsableCommand {
                     throw CommandFailure(.workFailed, "the ledger counts \(done) of \(jobs) jobs as done")
                 }
                 return Figures(
-                    jobs: jobs, workers: names.count, seconds: seconds.total,
-                    jobsPerSecond: Double(jobs) / seconds.total,
-                    publishedPerSecond: Double(jobs) / seconds.publishing, workerIdleBytes: idle,
-                    workerPeakBytes: seconds.peakBytes, finished: finished, before: before, after: after)
+                    jobs: jobs, workers: names.count, isBacklog: backlog, seconds: measured.total,
+                    jobsPerSecond: measured.jobsPerSecond, steadyPerSecond: measured.steadyPerSecond,
+                    publishedPerSecond: Double(jobs) / measured.publishing,
+                    processorMicroseconds: processor * 1e6 / Double(jobs), workerIdleBytes: idle,
+                    workerPeakBytes: measured.peakBytes, course: measured.course, finished: finished, before: before,
+                    after: after)
             }
         }
     }
 
-    struct Figures: Encodable, Sendable {
+    struct Figures: BenchFigures {
         let jobs, workers: Int
-        let seconds, jobsPerSecond, publishedPerSecond: Double
+        /// Whether all was published before the workers started.
+        let isBacklog: Bool
+        /// Jobs a second over all, and without the start of the processes.
+        let seconds, jobsPerSecond, steadyPerSecond, publishedPerSecond: Double
+        /// Of all workers together, in user and kernel mode, for a job.
+        let processorMicroseconds: Double
         let workerIdleBytes, workerPeakBytes: Int
+        let course: [Measured.Moment]
         /// Finished jobs that the ledger held from the start, and how large it was before and after.
         let finished: Int
         let before, after: LedgerSize
@@ -97,14 +107,26 @@ struct BenchCommand: AsyncParsableCommand {
         var text: String {
             let sizes = LedgerSize.table([("before", before), ("after", after)])
             return Terminal.table(
-                ["jobs", "workers", "seconds", "jobs/s", "published/s", "worker idle", "worker at load"],
+                ["jobs", "workers", "seconds", "jobs/s", "steady jobs/s", "published/s", "cpu/job", "idle", "at load"],
                 [
                     [
                         Terminal.grouped(jobs), "\(workers)", String(format: "%.1f", seconds),
-                        Terminal.grouped(Int(jobsPerSecond)), Terminal.grouped(Int(publishedPerSecond)),
+                        Terminal.grouped(Int(jobsPerSecond)), Terminal.grouped(Int(steadyPerSecond)),
+                        Terminal.grouped(Int(publishedPerSecond)), String(format: "%.1f µs", processorMicroseconds),
                         Terminal.megabytes(workerIdleBytes), Terminal.megabytes(workerPeakBytes),
                     ]
-                ]) + (finished > 0 ? "\n\n\(sizes)" : "")
+                ])
+                + "\nEach job: claimed and completed in the ledger by synchronous commits, its result confirmed, its delivery"
+                + " acknowledged; quorum queues.\ncpu/job: processor time of all workers together. idle, at load: memory of"
+                + " the largest worker." + (finished > 0 ? "\n\n\(sizes)" : "")
+        }
+
+        var axis: String { "seconds" }
+        var panels: [Plot.Panel] {
+            [
+                Plot.Panel(
+                    title: "results a second", curves: [Plot.Curve(name: "\(workers) workers", points: course.rates)])
+            ]
         }
     }
 }
@@ -117,7 +139,7 @@ struct BenchRun: Sendable {
     let keyPrefix: String
     let residentBytes: @Sendable () -> Int
 
-    /// Jobs in one publish call.
+    /// Jobs in one publish call, and how many of these are under way.
     private static let batch = 250
     private static let lanes = 4
 
@@ -132,14 +154,14 @@ struct BenchRun: Sendable {
     }
 
     /// Several batches are under way at once, or the broker's answer to one would be waited for by all.
-    private func publish(_ producer: JobProducer) async throws {
+    private func publish(_ producer: JobProducer, batch: Int = batch, lanes: Int = lanes) async throws {
         let payload = Array("{}".utf8)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for lane in 0..<Self.lanes {
+            for lane in 0..<lanes {
                 group.addTask {
-                    for start in stride(from: lane * Self.batch, to: jobs, by: Self.lanes * Self.batch) {
+                    for start in stride(from: lane * batch, to: jobs, by: lanes * batch) {
                         let outcomes = await producer.enqueue(
-                            (start..<min(start + Self.batch, jobs)).map {
+                            (start..<min(start + batch, jobs)).map {
                                 Job(type: NoopParameters.type, key: "\(keyPrefix)\($0)", payload: payload)
                             })
                         if let open = outcomes.first(where: { $0 != .queued }) {
@@ -152,11 +174,29 @@ struct BenchRun: Sendable {
         }
     }
 
+    /// Publishes all of them, and nothing else.
+    ///
+    /// - Returns: seconds to the last confirm.
+    func publishAll(batch: Int, lanes: Int) async throws -> Double {
+        let producer = JobProducer(try configuration.amqp("gaia bench"), logger: configuration.logger)
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await producer.run() }
+            let begin = ContinuousClock.now
+            let result: Result<Void, any Error>
+            do { result = .success(try await publish(producer, batch: batch, lanes: lanes)) } catch {
+                result = .failure(error)
+            }
+            let seconds = (ContinuousClock.now - begin).inSeconds
+            await producer.close()
+            for try await _ in group {}
+            try result.get()
+            return seconds
+        }
+    }
+
     /// - Parameter afterPublishing: starts the workers once all is published; nil when they run already and publishing and
     ///   working go on at the same time.
-    func measure(
-        afterPublishing: (() throws -> Void)?
-    ) async throws -> (total: Double, publishing: Double, peakBytes: Int) {
+    func measure(afterPublishing: (() throws -> Void)?) async throws -> Measured {
         let amqp = try configuration.amqp("gaia bench")
         let logger = configuration.logger
         let results = ReplyQueue(
@@ -191,6 +231,7 @@ struct BenchRun: Sendable {
             var read: [AMQPDeliveryTag] = []
             var peak = 0
             var looked = begin
+            var course: [Measured.Moment] = []
             for await batch in results.consumer.deliveries {
                 for delivery in batch {
                     if let id = delivery.properties.messageID { seen.insert(id) }
@@ -206,6 +247,7 @@ struct BenchRun: Sendable {
                 if isDone || now - looked >= .milliseconds(250) {
                     looked = now
                     peak = max(peak, residentBytes())
+                    course.append(Measured.Moment(seconds: (now - begin).inSeconds, done: seen.count))
                     let rate = Int(Double(seen.count) / (now - begin).inSeconds)
                     Progress.shared.show(
                         "\(Progress.bar(seen.count, of: jobs)) \(Terminal.grouped(seen.count)) of \(Terminal.grouped(jobs)), \(Terminal.grouped(rate))/s"
@@ -217,7 +259,41 @@ struct BenchRun: Sendable {
             await results.consumer.close()
             await producer.close()
             while let part = try await group.next() { publishing = part ?? publishing }
-            return (total, publishing ?? total, peak)
+            return Measured(
+                jobs: jobs, total: total, publishing: publishing ?? total, peakBytes: peak, course: course)
         }
+    }
+}
+
+/// What one run came to.
+struct Measured: Sendable {
+    struct Moment: Sendable, Encodable {
+        let seconds: Double
+        /// Results read by then.
+        let done: Int
+    }
+
+    let jobs: Int
+    /// Seconds from the first publish, or from the start of the workers when all was published before, to the last result;
+    /// and seconds in which all were published.
+    let total, publishing: Double
+    /// The most memory of a worker.
+    let peakBytes: Int
+    /// About four a second.
+    let course: [Moment]
+
+    var jobsPerSecond: Double { Double(jobs) / total }
+
+    /// From the moment in which a twentieth is done to the end: without the time in which processes start.
+    var steadyPerSecond: Double {
+        guard let begin = course.first(where: { $0.done * 20 >= jobs }), begin.done < jobs else { return jobsPerSecond }
+        return Double(jobs - begin.done) / (total - begin.seconds)
+    }
+}
+
+extension [Measured.Moment] {
+    /// Jobs a second between the moments.
+    var rates: [(x: Double, y: Double)] {
+        zip(self, dropFirst()).map { ($1.seconds, Double($1.done - $0.done) / ($1.seconds - $0.seconds)) }
     }
 }

@@ -94,7 +94,7 @@ private struct Side {
         // Declares what is published to.
         try fleet.start("dispatcher", name: dispatcher)
         try await fleet.awaitOutput(of: [dispatcher], containing: "serves")
-        let seconds = try await run.measure(afterPublishing: { [fleet] in
+        let measured = try await run.measure(afterPublishing: { [fleet] in
             for name in names { try fleet.start("worker", name: name) }
         })
         try await fleet.stop()
@@ -102,7 +102,7 @@ private struct Side {
         guard done == jobs else {
             throw CommandFailure(.workFailed, "the ledger \(name) counts \(done) of \(jobs) jobs as done")
         }
-        rates.append(Double(jobs) / seconds.total)
+        rates.append(measured.jobsPerSecond)
     }
 }
 
@@ -116,7 +116,7 @@ private struct LedgerFigures: Encodable, Sendable {
 
     var text: String {
         func row(_ name: String, _ rates: [Double]) -> [String] {
-            [name] + [rates.min() ?? 0, Self.median(rates), rates.max() ?? 0].map { Terminal.grouped(Int($0)) }
+            [name] + [rates.min() ?? 0, median(rates), rates.max() ?? 0].map { Terminal.grouped(Int($0)) }
         }
         let ratios = zip(full, none).map { $0 / $1 }
         return Terminal.table(
@@ -124,14 +124,8 @@ private struct LedgerFigures: Encodable, Sendable {
             [row("none", none), row(Terminal.grouped(finished), full)])
             + "\n\nfull beside none, in each round: "
             + ratios.map { String(format: "%.2f", $0) }.joined(separator: ", ")
-            + String(format: "; median %.2f", Self.median(ratios))
+            + String(format: "; median %.2f", median(ratios))
             + "\n\n" + LedgerSize.table([("before", before), ("after", after)])
-    }
-
-    private static func median(_ values: [Double]) -> Double {
-        let sorted = values.sorted()
-        let middle = sorted.count / 2
-        return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
     }
 }
 

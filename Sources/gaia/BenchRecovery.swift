@@ -247,11 +247,16 @@ struct Spread: Encodable, Sendable {
         (p50, p95, p99) = (percentile(0.5), percentile(0.95), percentile(0.99))
     }
 
-    var text: String {
-        func milliseconds(_ value: Double) -> String { String(format: "%.0f ms", value) }
-        return Terminal.table(
-            ["rounds", "fastest", "p50", "p95", "p99", "slowest"],
-            [["\(rounds)"] + [fastest, p50, p95, p99, slowest].map(milliseconds)])
+    private var cells: [String] {
+        ["\(rounds)"] + [fastest, p50, p95, p99, slowest].map { String(format: $0 < 20 ? "%.1f ms" : "%.0f ms", $0) }
+    }
+    private static let head = ["rounds", "fastest", "p50", "p95", "p99", "slowest"]
+
+    var text: String { Terminal.table(Self.head, [cells]) }
+
+    /// Several, a line each.
+    static func table(_ spreads: [(name: String, spread: Spread)]) -> String {
+        Terminal.table(["what"] + head, spreads.map { [$0.name] + $0.spread.cells })
     }
 }
 

@@ -31,8 +31,8 @@ extension ChaosCommand {
 
         func run() async throws {
             try await report {
-                if plot != nil { try Plot.requireProgram() }
-                for path in [plot, json].compactMap(\.self) { try Self.checkWritable(path) }
+                if let plot { try Plot.prepare(plot) }
+                if let json { try requireWritable(json) }
                 var options = crew.options()
                 options.jobs = minutes * 60 * rate
                 options.faults = []
@@ -53,14 +53,6 @@ extension ChaosCommand {
                 if courses.contains(where: { !$0.isFlat }) || !result.violations.isEmpty {
                     throw ExitCode(FailureStatus.workFailed.rawValue)
                 }
-            }
-        }
-
-        /// An hour is not to be for nothing.
-        private static func checkWritable(_ path: String) throws {
-            let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
-            guard FileManager.default.isWritableFile(atPath: directory) else {
-                throw CommandFailure(.usage, "\(path): nothing can be written in \(directory)")
             }
         }
 

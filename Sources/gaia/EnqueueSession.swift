@@ -104,7 +104,8 @@ struct EnqueueSession: Sendable {
         return reports.compactMap { $0 }
     }
 
-    private func request(_ documents: [JobDocument]) async throws -> [EnqueueReport] {
+    /// Asks the dispatcher to enqueue them.
+    func request(_ documents: [JobDocument]) async throws -> [EnqueueReport] {
         var properties = AMQPProperties()
         properties.contentType = "application/json"
         let id = UUID().uuidString.lowercased()

@@ -96,6 +96,17 @@ final class Fleet: Sendable {
         return kilobytes * 1_024
     }
 
+    /// Processor time that a process has used, in user and kernel mode.
+    func processorSeconds(of name: String) -> Double? {
+        guard let process = processes[name], process.isRunning,
+            let text = try? String(contentsOfFile: "/proc/\(process.processID)/stat", encoding: .utf8),
+            // The name before it may hold anything.
+            let rest = text.split(separator: ")").last?.split(separator: " "), rest.count > 12,
+            let user = Double(rest[11]), let system = Double(rest[12])
+        else { return nil }
+        return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+    }
+
     /// Waits until this many workers are live and a dispatcher leads.
     func awaitReady(_ store: FleetStore, workers: Int, within limit: Duration) async throws {
         let deadline = ContinuousClock.now + limit

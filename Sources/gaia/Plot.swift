@@ -20,12 +20,13 @@ struct Plot {
 
     /// Told before long work, not after it.
     ///
-    /// - Throws: ``CommandFailure`` when there is no gnuplot.
-    static func requireProgram() throws {
+    /// - Throws: ``CommandFailure`` when there is no gnuplot, or the file cannot be written.
+    static func prepare(_ path: String) throws {
         do { _ = try ChildProcess.located("gnuplot") } catch {
             throw CommandFailure(
                 .unavailable, "--plot needs gnuplot: apt-get install gnuplot-nox, or leave the option out")
         }
+        try requireWritable(path)
     }
 
     /// Draws the panels below each other into a PNG file.
@@ -70,4 +71,12 @@ struct Plot {
 
     /// Gnuplot knows no escape within single quotes but the quote doubled.
     private func quoted(_ text: String) -> String { "'" + text.replacingOccurrences(of: "'", with: "''") + "'" }
+}
+
+/// An hour's work is not to be for nothing.
+func requireWritable(_ path: String) throws {
+    let directory = URL(fileURLWithPath: path).deletingLastPathComponent().path
+    guard FileManager.default.isWritableFile(atPath: directory) else {
+        throw CommandFailure(.usage, "\(path): nothing can be written in \(directory)")
+    }
 }

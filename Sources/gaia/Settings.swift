@@ -64,10 +64,10 @@ extension FleetConfiguration {
 
     /// Runs `body` with a store whose pool lives as long. For commands, which would rather fail soon than wait.
     func withStore<Value: Sendable>(
-        _ applicationName: String, _ body: @Sendable (FleetStore) async throws -> Value
+        _ applicationName: String, connections: Int = 1, _ body: @Sendable (FleetStore) async throws -> Value
     ) async throws -> Value {
         var configuration = try database(applicationName)
-        configuration.poolSize = 1
+        configuration.poolSize = connections
         configuration.acquireTimeout = min(startWait, .seconds(10))
         let pool = PostgresPool(configuration: configuration, logger: logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
