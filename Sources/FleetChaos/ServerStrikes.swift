@@ -98,8 +98,8 @@ extension Injector {
             let id = node.processID
             try node.kill()
             try await Task.sleep(for: length)
-            try await node.startAgain()
-            return "\(node.nodeName), process \(id), killed and started again"
+            let note = try await bringBack([node]) { try await node.startAgain() }
+            return "\(node.nodeName), process \(id), killed and started again\(note)"
         case .nodeFreeze:
             return try await freeze(node, for: length)
         case .nodePartition:
@@ -108,8 +108,23 @@ extension Injector {
             let lost = cluster.nodes.filter { $0.nodeName != node.nodeName }.prefix(cluster.nodes.count / 2 + 1)
             for node in lost { try node.kill() }
             try await Task.sleep(for: length)
-            try await cluster.startAgain()
-            return lost.map(\.nodeName).joined(separator: " and ") + " killed and started again"
+            let note = try await bringBack(Array(lost)) { try await cluster.startAgain() }
+            return lost.map(\.nodeName).joined(separator: " and ") + " killed and started again\(note)"
+        }
+    }
+
+    /// Starts nodes, and once more, as an operator does, when they do not come up: one that starts while the others' links
+    /// come and go may wait for them for ever.
+    ///
+    /// - Returns: a note of it.
+    private func bringBack(_ nodes: [PrivateBroker], _ start: () async throws -> Void) async throws -> String {
+        do {
+            try await start()
+            return ""
+        } catch let error as StackError where error.kind == .deadline {
+            for node in nodes where node.isRunning { try node.kill() }
+            for node in nodes { try await node.startAgain() }
+            return ", in vain at first"
         }
     }
 
@@ -135,9 +150,9 @@ extension Injector {
             throw ChaosError("\(node.nodeName) still saw \(seen)")
         }
         // RabbitMQ stays apart by itself once it has seen a partition; somebody has to decide.
-        try await node.restart()
+        let note = try await bringBack([node]) { try await node.restart() }
         return "\(node.nodeName) cut off from \(others.count) nodes for \(length.milliseconds) ms, \(stopped) packets "
-            + (silently ? "dropped" : "refused") + ", it saw \(seen.filter { !$0.isWhitespace }), then restarted"
+            + (silently ? "dropped" : "refused") + ", it saw \(seen.filter { !$0.isWhitespace }), then restarted\(note)"
     }
 
     // MARK: Database

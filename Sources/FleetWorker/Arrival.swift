@@ -3,14 +3,16 @@ import FleetBroker
 import FleetModel
 import FleetStore
 
-/// A delivery that has been read: a job that this worker has a handler for, its payload decoded once.
-package struct Arrival: Sendable {
+/// A delivery that has been read: a job that this worker has a handler for, its payload decoded once. It goes through many
+/// hands, and so is an object: a copy of its three dozen strings and arrays would cost more than the job's claim.
+package final class Arrival: Sendable {
     package let job: Job
+    package let identity: JobIdentity
     /// In canonical form.
     package let payload: String
     let definition: JobDefinition
     let run: JobDefinition.Prepared
-    package var tag: AMQPDeliveryTag
+    /// Without its body.
     let delivery: AMQPDelivery
 
     /// Reads a delivery, or says why it must be set aside. Nothing has been claimed yet: a flawed message does not use up
@@ -43,11 +45,13 @@ package struct Arrival: Sendable {
         var delivery = delivery
         delivery.body = []
         self.job = job
+        identity = job.identity
         self.payload = payload
         self.definition = definition
-        self.tag = delivery.tag
         self.delivery = delivery
     }
+
+    package var tag: AMQPDeliveryTag { delivery.tag }
 
     /// The delivery with its body, to set it aside; the body is in canonical form by now.
     var whole: AMQPDelivery {

@@ -119,7 +119,7 @@ package struct Waiting: Sendable {
         if isStopped { return arrivals }
         var refused: [Arrival] = []
         for arrival in arrivals {
-            guard let lane = lanes[arrival.job.type.subsystem] else {
+            guard let lane = lanes[arrival.identity.subsystem] else {
                 preconditionFailure("an arrival has a handler, and so its lane")
             }
             if lane.isResting {
@@ -127,9 +127,9 @@ package struct Waiting: Sendable {
                 continue
             }
             if arrival.job.isUrgent {
-                lanes[arrival.job.type.subsystem]?.urgent.append(arrival)
+                lanes[arrival.identity.subsystem]?.urgent.append(arrival)
             } else {
-                lanes[arrival.job.type.subsystem]?.normal.append(arrival)
+                lanes[arrival.identity.subsystem]?.normal.append(arrival)
             }
         }
         return refused
@@ -202,7 +202,7 @@ package struct Waiting: Sendable {
                 kept.append(contentsOf: source[index...])
                 break
             }
-            if names.insert(arrival.job.identity).inserted {
+            if names.insert(arrival.identity).inserted {
                 batch.append(arrival)
                 moved += 1
             } else {

@@ -22,7 +22,9 @@ package final class RunningJobs: Sendable {
     }
 
     private struct Entry {
-        var arrival: Arrival
+        let arrival: Arrival
+        /// Of the present delivery: the first may be lost with its connection.
+        var tag: AMQPDeliveryTag
         let ownership: Ownership
         let expiry: ContinuousClock.Instant
         let expiryKind: Interruption
@@ -53,10 +55,10 @@ package final class RunningJobs: Sendable {
         state.withLock { state in
             let previous = state.entries.updateValue(
                 Entry(
-                    arrival: arrival, ownership: ownership, expiry: expiry, expiryKind: expiryKind,
+                    arrival: arrival, tag: arrival.tag, ownership: ownership, expiry: expiry, expiryKind: expiryKind,
                     task: Task(operation: body)),
-                forKey: arrival.job.identity)
-            precondition(previous == nil, "a job was claimed while it ran here: \(arrival.job.identity)")
+                forKey: arrival.identity)
+            precondition(previous == nil, "a job was claimed while it ran here: \(arrival.identity)")
         }
     }
 
@@ -71,14 +73,14 @@ package final class RunningJobs: Sendable {
     /// Looks for a job that runs here already under the arrival's key.
     package func match(_ arrival: Arrival) -> LocalMatch {
         state.withLock { state in
-            guard let entry = state.entries[arrival.job.identity] else { return .none }
-            if entry.arrival.tag.generation < arrival.tag.generation, arrival.delivery.redelivered,
+            guard let entry = state.entries[arrival.identity] else { return .none }
+            if entry.tag.generation < arrival.tag.generation, arrival.delivery.redelivered,
                 entry.arrival.payload == arrival.payload, entry.arrival.job.type == arrival.job.type,
                 // Another's repeat, handed back by another worker, comes redelivered too, and wants an answer of its own.
                 entry.arrival.job.replyTo == arrival.job.replyTo,
                 entry.arrival.job.correlationID == arrival.job.correlationID
             {
-                state.entries[arrival.job.identity]?.arrival.tag = arrival.tag
+                state.entries[arrival.identity]?.tag = arrival.tag
                 return .adopted
             }
             return .duplicate
@@ -88,15 +90,15 @@ package final class RunningJobs: Sendable {
     /// The one place that decides who settles a job: its handler's end, or the sweep that gave the handler up. The token
     /// tells a handler that was given up from the next attempt of the same job here.
     ///
-    /// - Returns: the job with its present delivery and why it was interrupted; nil when it is settled already.
+    /// - Returns: the job and why it was interrupted; nil when it is settled already.
     package func beginSettling(_ identity: JobIdentity, token: Int64) -> (Arrival, Ownership, Interruption?)? {
         state.withLock { state in
-            guard var entry = state.entries[identity], entry.ownership.token == token, !entry.isSettled else {
-                return nil
-            }
-            entry.isSettled = true
-            entry.task = nil
-            state.entries[identity] = entry
+            guard let index = state.entries.index(forKey: identity),
+                state.entries.values[index].ownership.token == token, !state.entries.values[index].isSettled
+            else { return nil }
+            state.entries.values[index].isSettled = true
+            state.entries.values[index].task = nil
+            let entry = state.entries.values[index]
             return (entry.arrival, entry.ownership, entry.interruption)
         }
     }
@@ -107,9 +109,9 @@ package final class RunningJobs: Sendable {
     package func remove(_ identity: JobIdentity) -> AMQPDeliveryTag? {
         let (tag, emptied) = state.withLock { state -> (AMQPDeliveryTag?, [CheckedContinuation<Void, Never>]) in
             let entry = state.entries.removeValue(forKey: identity)
-            guard state.entries.isEmpty else { return (entry?.arrival.tag, []) }
+            guard state.entries.isEmpty else { return (entry?.tag, []) }
             defer { state.emptied = [] }
-            return (entry?.arrival.tag, state.emptied)
+            return (entry?.tag, state.emptied)
         }
         for waiter in emptied { waiter.resume() }
         return tag

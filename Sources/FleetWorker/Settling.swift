@@ -89,7 +89,7 @@ final class Settler: Sendable {
     private func complete(_ endings: [Ending]) async {
         let completions = endings.map {
             Completion(
-                identity: $0.arrival.job.identity, token: $0.ownership.token, attempt: $0.ownership.attempt,
+                identity: $0.arrival.identity, token: $0.ownership.token, attempt: $0.ownership.attempt,
                 settlement: $0.settlement)
         }
         do {
@@ -127,7 +127,7 @@ final class Settler: Sendable {
     /// The worker was stopped before the ledger could be reached. The deliveries are not acknowledged, so the jobs come
     /// again elsewhere and are claimed once this worker's epoch has ended.
     private func giveUp(_ endings: [Ending], _ error: any Error) {
-        for ending in endings { _ = running.remove(ending.arrival.job.identity) }
+        for ending in endings { _ = running.remove(ending.arrival.identity) }
         logger.error("\(endings.count) outcomes could not be written; their jobs will run again: \(error)")
     }
 
@@ -137,12 +137,12 @@ final class Settler: Sendable {
         var requeued: [AMQPDeliveryTag] = []
         for (ending, answer) in zip(endings, answers) {
             let arrival = ending.arrival
-            let tag = running.remove(arrival.job.identity)
+            let tag = running.remove(arrival.identity)
             switch answer {
             case .fenced:
                 counters.add(\.fenced)
                 logger.warning(
-                    "fenced: the outcome of \(arrival.job.identity) attempt \(ending.ownership.attempt) is void, another claim owns it"
+                    "fenced: the outcome of \(arrival.identity) attempt \(ending.ownership.attempt) is void, another claim owns it"
                 )
                 if let tag { requeued.append(tag) }
             case .settled(let finishedAt, let attempt, let waiters):
@@ -214,7 +214,7 @@ final class Settler: Sendable {
     func announce(_ ended: [(Arrival, JobResult)]) {
         counters.add(\.discarded, ended.count)
         for (arrival, result) in ended {
-            logger.notice("\(result.state.rawValue): \(arrival.job.identity), without being run: \(result.error ?? "")")
+            logger.notice("\(result.state.rawValue): \(arrival.identity), without being run: \(result.error ?? "")")
         }
         tell(
             ended.compactMap { arrival, result in

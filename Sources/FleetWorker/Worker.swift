@@ -274,14 +274,14 @@ public final class Worker: Service {
             for arrival in batch {
                 switch running.match(arrival) {
                 case .none: fresh.append(arrival)
-                case .adopted: intake.release(arrival.job.type.subsystem)
+                case .adopted: intake.release(arrival.identity.subsystem)
                 case .duplicate: repeats.append(arrival)
                 }
             }
             let resting = pauses.withLock { pauses in fresh.filter { pauses.rests(type: $0.job.type) } }
             if !resting.isEmpty {
-                let names = Set(resting.map(\.job.identity))
-                fresh.removeAll { names.contains($0.job.identity) }
+                let names = Set(resting.map(\.identity))
+                fresh.removeAll { names.contains($0.identity) }
                 await hold(resting)
             }
             await ask(fresh) { try await self.store.claim($0, by: $1) }
@@ -298,10 +298,10 @@ public final class Worker: Service {
                 isHopeless: { DatabaseFault.isData($0) || self.settler.isHurried },
                 { try await self.store.hold(batch.map(\.claim)) })
             let (kept, others) = (
-                batch.filter { held.contains($0.job.identity) }, batch.filter { !held.contains($0.job.identity) }
+                batch.filter { held.contains($0.identity) }, batch.filter { !held.contains($0.identity) }
             )
             counters.add(\.parked, kept.count)
-            for arrival in kept { intake.release(arrival.job.type.subsystem) }
+            for arrival in kept { intake.release(arrival.identity.subsystem) }
             consumer.acknowledge(kept.map(\.tag))
             await ask(others) { try await self.store.classify($0, by: $1) }
         } catch  where DatabaseFault.isData(error) {
@@ -357,7 +357,7 @@ public final class Worker: Service {
                 }
                 continue
             }
-            intake.release(arrival.job.type.subsystem)
+            intake.release(arrival.identity.subsystem)
             switch answer {
             case .claimed: break
             case .finished(let result): finished.append((arrival, result))
@@ -392,22 +392,22 @@ public final class Worker: Service {
     /// Runs a job whose workers were lost before, when everything else here has ended. If it takes this worker down too,
     /// it was alone, and no other job is blamed. Nothing else is claimed meanwhile.
     private func runAlone(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async {
-        logger.notice("\(arrival.job.identity) runs alone: \(ownership.crashes) workers were lost while they ran it")
+        logger.notice("\(arrival.identity) runs alone: \(ownership.crashes) workers were lost while they ran it")
         await running.empty()
         do {
             if intake.isStopped || settler.isHurried { throw CancellationError() }
             guard
                 try await Patience()(
                     isHopeless: { _ in self.settler.isHurried },
-                    { try await self.store.runAlone(arrival.job.identity, token: ownership.token) })
+                    { try await self.store.runAlone(arrival.identity, token: ownership.token) })
             else { throw CancellationError() }
             start(arrival, ownership, owner)
             await running.empty()
         } catch {
             // Not begun: given back as it was.
             running.start(arrival, ownership, expiry: .now + .seconds(3_600), expiryKind: .timeout) {
-                self.settle(arrival.job.identity, ownership.token, .handedBack)
-                self.intake.release(arrival.job.type.subsystem)
+                self.settle(arrival.identity, ownership.token, .handedBack)
+                self.intake.release(arrival.identity.subsystem)
             }
         }
     }
@@ -439,7 +439,7 @@ public final class Worker: Service {
     /// The worker stops before these could be claimed: they are the broker's still.
     private func abandon(_ batch: [Arrival]) {
         handBack(batch)
-        for arrival in batch { intake.release(arrival.job.type.subsystem) }
+        for arrival in batch { intake.release(arrival.identity.subsystem) }
     }
 
     // MARK: Running
@@ -453,8 +453,8 @@ public final class Worker: Service {
             expiryKind: isShort ? .deadline : .timeout
         ) {
             let outcome = await self.execute(arrival, ownership, owner)
-            self.settle(arrival.job.identity, ownership.token, outcome)
-            self.intake.release(arrival.job.type.subsystem)
+            self.settle(arrival.identity, ownership.token, outcome)
+            self.intake.release(arrival.identity.subsystem)
         }
     }
 
@@ -468,13 +468,13 @@ public final class Worker: Service {
                 ))
         }
         configuration.fault?.reach(.running, CollectionOfOne(arrival.job.key))
-        let claimant = LockClaimant(job: arrival.job.identity, token: ownership.token, owner: owner)
+        let claimant = LockClaimant(job: arrival.identity, token: ownership.token, owner: owner)
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
             subject: arrival.job.subject, traceparent: arrival.job.traceparent,
             locks: AttemptLocks(keeper: locks, claimant: claimant)
         ) { [running] in
-            running.note($0, of: arrival.job.identity, token: ownership.token)
+            running.note($0, of: arrival.identity, token: ownership.token)
         }
         do {
             let output = try await arrival.run(context)
