@@ -1,7 +1,7 @@
 """Counts finished jobs without asking the broker and at next to no cost for the handler.
 
-Each thread of each worker process has a file of 8 bytes that it maps into its
-memory; nobody else writes there, so no lock is needed. peers.py adds them up.
+Each thread of each worker process maps an 8-byte file of its own into its
+memory; nobody else writes there, so it needs no lock. peers.py adds them up.
 """
 
 import mmap
@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import threading
-from pathlib import Path
 
 _own = threading.local()
 
@@ -18,8 +17,8 @@ def count_job():
     try:
         _own.counter[0] += 1
     except AttributeError:
-        # The first job of this thread. Not at import: a process that forks
-        # its workers after the import would share its counter with them.
+        # The first job of this thread. Not at import: a program that forks its
+        # workers after the import would have them share one counter.
         _own.counter = _new_counter()
         _own.counter[0] = 1
 
@@ -32,5 +31,5 @@ def _new_counter():
     return memoryview(mapped).cast("Q")
 
 
-def jobs_counted(directory: Path) -> int:
+def jobs_counted(directory):
     return sum(int.from_bytes(file.read_bytes(), sys.byteorder) for file in directory.iterdir())

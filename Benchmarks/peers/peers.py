@@ -1,39 +1,135 @@
-import argparse, importlib, json, os, secrets, shutil, signal, sys, time
+"""Measures how many no-op jobs a second another job queue does on this machine.
+
+    peers.py PEER --jobs N --processes 2 --directory DIR [--amqp-url URL] [--database-url URL]
+
+All jobs are published first; then the workers start, through the peer's own
+command line program. "seconds" goes from the moment when 5 % of the jobs are
+done to the moment when all are done, so the time that the workers need to boot
+is left out, and "jobs_per_second" is 0.95 × N / seconds. A job is done when its
+handler has run: the last few may still wait for their acknowledgement, so N
+should be far larger than what the workers prefetch (20,000 or more).
+
+One line of JSON goes to stdout, all else to stderr. Exit status: 0 when all jobs
+were done, 69 when the peer is not installed, 70 for another failure,
+128 + the number of the signal when interrupted.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
 from pathlib import Path
 
-sys.dont_write_bytecode = True
-from counters import jobs_counted
-from processes import Processes
+sys.dont_write_bytecode = True  # Nothing but sources in the directory of this program.
 
+from counters import jobs_counted
+from processes import STOP_SIGNALS, Processes
+
+PEERS = ("celery", "dramatiq", "taskiq", "procrastinate", "sidekiq")
 HERE = Path(__file__).resolve().parent
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-p = argparse.ArgumentParser()
-p.add_argument("peer"); p.add_argument("--jobs", type=int); p.add_argument("--processes", type=int, default=2)
-p.add_argument("--directory", type=Path); p.add_argument("--amqp-url", default=""); p.add_argument("--database-url", default="")
-a = p.parse_args()
-q = f"peers_{a.peer}_{secrets.token_hex(4)}"
-d = a.directory.resolve() / q
-(d / "counters").mkdir(parents=True)
-os.environ.update(PEER_QUEUE=q, PEER_COUNTERS=str(d / "counters"), PEER_DIRECTORY=str(d), PEER_AMQP_URL=a.amqp_url, PEER_DATABASE_URL=a.database_url)
-m = importlib.import_module("sidekiq_peer" if a.peer == "sidekiq" else a.peer + "_app")
-def stop(n, f): raise SystemExit(128 + n)
-signal.signal(signal.SIGTERM, stop)
-w = Processes()
-try:
-    pub = m.publish(a.jobs)
-    with open(d / "log", "ab") as log:
-        for c in m.worker_commands(a.processes): w.start(c, HERE, log)
-    t0 = time.monotonic(); start = None
-    while (n := jobs_counted(d / "counters")) < a.jobs:
-        if start is None and n >= a.jobs * 0.05: start = time.monotonic()
-        if time.monotonic() - t0 > 60 or not w.all_running():
-            print(open(d / "log").read()[-3000:]); raise SystemExit(70)
-        time.sleep(0.05)
-    s = time.monotonic() - start
-    print(a.peer, m.version(), m.broker(), "jobs/s", round(.95 * a.jobs / s), "publish/s", round(a.jobs / pub), "counted", n, "load", os.getloadavg()[0])
-    t = time.monotonic()
-finally:
-    w.stop()
-    print("stopped in", time.monotonic() - t)
-    m.clean_up()
-    sys.stdout.write(open(d / "log").read()[-1500:])
+POLL_SECONDS = 0.05
+PATIENCE_SECONDS = 60
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measures no-op jobs a second of another job queue.")
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--jobs", type=int, required=True)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--amqp-url", default="")
+    parser.add_argument("--database-url", default="")
+    options = parser.parse_args()
+    url = "database_url" if options.peer == "procrastinate" else "amqp_url"
+    if options.peer != "sidekiq" and not getattr(options, url):
+        give_up(70, f"{options.peer} needs --{url.replace('_', '-')}")
+    run = f"peers_{options.peer}_{secrets.token_hex(4)}"
+    directory = options.directory.resolve() / run
+    try:
+        report = measure(options, run, directory)
+    except (ImportError, FileNotFoundError) as error:
+        packages = f"{sys.executable} -m pip install -r {HERE / 'requirements.txt'}"
+        if options.peer == "sidekiq":
+            packages = "apt-get install redis-server ruby-sidekiq"
+        give_up(69, f"{options.peer} is not installed: {error}. Install it: {packages}")
+    except Exception as error:
+        give_up(70, f"{options.peer}: {error!r}. Do the URLs lead to running servers? See also {directory}")
+    shutil.rmtree(directory)
+    print(json.dumps(report, ensure_ascii=False))
+
+
+def measure(options, run, directory):
+    (directory / "counters").mkdir(parents=True)
+    # The peer's module reads these here and again in each worker process.
+    os.environ.update(
+        PEER_QUEUE=run,
+        PEER_COUNTERS=str(directory / "counters"),
+        PEER_AMQP_URL=options.amqp_url,
+        PEER_DATABASE_URL=options.database_url,
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    peer = importlib.import_module(f"{options.peer}_app")
+    description = peer.describe(options.processes)
+    workers = Processes()
+    on_stop_signals(interrupt)
+    try:
+        publish_seconds = peer.publish(options.jobs)
+        log = directory / "workers.log"
+        for command in peer.worker_commands(options.processes):
+            workers.start(command, HERE, log)
+        seconds = wait_until_done(options.jobs, directory / "counters", workers, log)
+    finally:
+        on_stop_signals(signal.SIG_IGN)
+        workers.stop()
+        peer.clean_up()
+    return {
+        "peer": options.peer,
+        **description,
+        "jobs": options.jobs,
+        "seconds": round(seconds, 3),
+        "jobs_per_second": round(0.95 * options.jobs / seconds, 1),
+        "publish_per_second": round(options.jobs / publish_seconds, 1),
+    }
+
+
+def wait_until_done(jobs, counters, workers, log):
+    """The seconds from 5 % done to all done."""
+    done, start, now, last_progress = 0, None, None, time.monotonic()
+    while done < jobs:
+        time.sleep(POLL_SECONDS)
+        before, done, now = done, jobs_counted(counters), time.monotonic()
+        if done > before:
+            last_progress = now
+        if start is None and done >= 0.05 * jobs:
+            start = now
+        stuck = now - last_progress > PATIENCE_SECONDS or not workers.all_running()
+        if stuck and done < jobs:
+            last_words = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+            cause = f"after {done} of {jobs} jobs a worker ended or no job was done for {PATIENCE_SECONDS} s"
+            give_up(70, f"{cause}. The end of {log}:\n{last_words}")
+    if now == start:
+        give_up(70, f"{jobs} jobs are too few to measure, give more --jobs")
+    return now - start
+
+
+def interrupt(number, _frame):
+    sys.exit(128 + number)
+
+
+def on_stop_signals(handler):
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
+
+
+def give_up(status, message):
+    print(f"peers.py: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,17 +1,29 @@
+"""Procrastinate with PostgreSQL, in a schema that the run makes and drops.
+
+Tried on 2 cores: 1, 2, 4, 6, 8, 10 and 30 jobs at a time, 4, 6 and 9 database connections,
+finished jobs kept and deleted. 1 job at a time took the most time per job, 10 and 30
+took more than 4; keeping and deleting were alike, and so were the connections.
+"""
+
 import os
 import sys
 import time
+
 import procrastinate
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+
 from counters import count_job
 
-QUEUE = os.environ["PEER_QUEUE"]
-DATABASE = os.environ["PEER_DATABASE_URL"]
+URL = os.environ["PEER_DATABASE_URL"]
+QUEUE = SCHEMA = os.environ["PEER_QUEUE"]
+JOBS_AT_A_TIME = 4
+DEFERRED_AT_A_TIME = 1000
 
-app = procrastinate.App(connector=procrastinate.PsycopgConnector(
-    conninfo=make_conninfo(DATABASE, options=f"-c search_path={QUEUE}")))
+app = procrastinate.App(
+    connector=procrastinate.PsycopgConnector(conninfo=make_conninfo(URL, options=f"-c search_path={SCHEMA}"))
+)
 
 
 @app.task(name="no_op", queue=QUEUE)
@@ -19,41 +31,41 @@ async def no_op():
     count_job()
 
 
-def version():
-    return procrastinate.__version__
-
-def broker():
-    with psycopg.connect(DATABASE) as connection:
-        v = connection.execute("show server_version").fetchone()[0]
-        s = connection.execute("show synchronous_commit").fetchone()[0]
-    return f"PostgreSQL {v}, synchronous_commit {s}"
+def describe(processes):
+    with psycopg.connect(URL) as connection:
+        server, fsync, commit = (
+            connection.execute(f"show {setting}").fetchone()[0]
+            for setting in ("server_version", "fsync", "synchronous_commit")
+        )
+    return {
+        "version": procrastinate.__version__,
+        "broker": f"PostgreSQL {server.split()[0]}, fsync {fsync}, synchronous_commit {commit}",
+        "settings": f"{processes} processes × {JOBS_AT_A_TIME} asynchronous jobs, deferred in batches of "
+        f"{DEFERRED_AT_A_TIME}, finished jobs deleted",
+        "keeps": "at least once if the application retries the jobs of dead workers, no deduplication, no results",
+    }
 
 
 def publish(jobs):
-    with psycopg.connect(DATABASE) as connection:
-        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(QUEUE)))
+    run_sql("create schema {}")
     with app.open():
         app.schema_manager.apply_schema()
         start = time.perf_counter()
-        for first in range(0, jobs, 1000):
-            no_op.batch_defer(*[{}] * min(1000, jobs - first))
+        for first in range(0, jobs, DEFERRED_AT_A_TIME):
+            no_op.batch_defer(*[{}] * min(DEFERRED_AT_A_TIME, jobs - first))
         return time.perf_counter() - start
 
 
 def worker_commands(processes):
-    return [
-        [sys.executable, "-m", "procrastinate", "--app", "procrastinate_app.app", "--log-level", "warning", "worker", "--queues", QUEUE]
-          + os.environ.get("X_OPTS","--concurrency 10 --delete-jobs successful").split()
-          for _ in range(processes)
-    ]
-
-
-def settings(processes):
-    return "?"
-
-KEEPS = "?"
+    program = [sys.executable, "-m", "procrastinate", "--app", "procrastinate_app.app", "--log-level", "warning"]
+    options = ["--queues", QUEUE, "--concurrency", str(JOBS_AT_A_TIME), "--delete-jobs", "successful"]
+    return [[*program, "worker", *options]] * processes
 
 
 def clean_up():
-    with psycopg.connect(DATABASE) as connection:
-        connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(QUEUE)))
+    run_sql("drop schema if exists {} cascade")
+
+
+def run_sql(statement):
+    with psycopg.connect(URL) as connection:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(SCHEMA)))

@@ -310,22 +310,35 @@ public struct ChaosRun: Sendable {
     private func settle(_ journal: Producers.Journal, _ observer: Observer) async throws -> Bool {
         let wanted = Set(journal.entries.filter { $0.outcome == .ok }.map(\.key))
         let deadline = ContinuousClock.now + options.settleLimit
+        var quietSince: ContinuousClock.Instant?
         while ContinuousClock.now < deadline {
             let unroutable = try await observer.waiting(in: FleetBroker.unroutableQueue) ?? 0
-            if unroutable > 0 { try await putBack(observer) }
+            if unroutable > 0 {
+                try await putBack(observer)
+                quietSince = nil
+            }
             let states = try await observer.states()
             let open = states.filter { !Observer.Transition.ends.contains($0.key) }.values.reduce(0, +)
             let ended = states.values.reduce(0, +) - open
-            if open == 0, observer.results.keys >= ended {
-                let ledger = Set(try await observer.ledger().keys)
-                let left = try await leftInQueues(observer)
-                if left == 0, wanted.isSubset(of: ledger) || hasLostQueue { return true }
+            let left = try await leftInQueues(observer)
+            if open == 0, left == 0, unroutable == 0, observer.results.keys >= ended {
+                if wanted.isSubset(of: try await observer.ledger().keys) { return true }
+                // What is missing may be gone with its queue, or on its way: that shows in time.
+                let since = quietSince ?? .now
+                quietSince = since
+                if hasLostQueue, ContinuousClock.now - since > Self.quiet { return true }
+            } else {
+                quietSince = nil
             }
             progress("all strikes are over: \(ended) jobs have ended, \(open) are open")
             try await Task.sleep(for: .milliseconds(500))
         }
         return false
     }
+
+    /// How long nothing has to happen before what is missing is taken for gone: longer than it takes to publish again what
+    /// a queue was lost with.
+    private static let quiet: Duration = .seconds(15)
 
     private var hasLostQueue: Bool { options.possibleFaults.contains(.queueDelete) }
 

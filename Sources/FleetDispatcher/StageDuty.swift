@@ -19,13 +19,10 @@ struct StageDuty: Duty {
     static let batchMax = 500
 
     func round(term: Int64) async throws -> Duration {
-        let due = try await store.due(atMost: Self.batchMax)
-        if due.isEmpty { return try await untilNext() }
-        if due.contains(where: \.isUnsealed) {
-            // Read again afterwards: what is published must be what the ledger will compare with.
-            try await store.seal(due, term: term)
-            return .zero
-        }
+        let found = try await store.due(atMost: Self.batchMax)
+        if found.isEmpty { return try await untilNext() }
+        // What is published must be what the ledger will compare with.
+        let due = try await store.seal(found, term: term)
         let outcomes = await publisher.publish(due.map { $0.job.message() })
         let confirmed = zip(due, outcomes).filter { $1 == .confirmed }.map(\.0)
         let open = outcomes.first { $0 != .confirmed }
@@ -35,7 +32,7 @@ struct StageDuty: Duty {
             logger.warning("stage: \(due.count - confirmed.count) of \(due.count) were not confirmed: \(open)")
             return max(poll, .seconds(1))
         }
-        return due.count == Self.batchMax ? .zero : try await untilNext()
+        return found.count == Self.batchMax || due.count < found.count ? .zero : try await untilNext()
     }
 
     /// The next row may come from elsewhere and be due at once, so never longer than the poll interval.

@@ -3,11 +3,11 @@ import PostgresClient
 
 /// A delivery that is owed to the broker.
 public struct DueDelivery: Sendable {
-    public let job: Job
+    public fileprivate(set) var job: Job
     public let dueAt: PostgresTimestamp
     public let reason: String
     /// It came by SQL, and nobody has looked yet whether it can be run as it was given.
-    public let isUnsealed: Bool
+    public fileprivate(set) var isUnsealed: Bool
     /// Its backoff as it was given, when that is none.
     let flaw: InvalidBackoff?
 }
@@ -62,9 +62,12 @@ extension FleetStore {
     }
 
     /// Brings payloads that came by SQL into canonical form, or ends jobs that cannot be run as they were given.
-    public func seal(_ due: [DueDelivery], term: Int64) async throws {
+    ///
+    /// - Returns: what may be published, with its payload as the ledger has it now. The others, ended just now or sealed by
+    ///   another, are due still and read as they stand in the next round.
+    public func seal(_ due: [DueDelivery], term: Int64) async throws -> [DueDelivery] {
         let open = due.filter(\.isUnsealed)
-        if open.isEmpty { return }
+        if open.isEmpty { return due }
         let sealed = open.map { delivery -> (payload: String?, code: String?, flaw: String?) in
             if let flaw = delivery.flaw { return (nil, "malformed", flaw.description) }
             do throws(InvalidJSON) {
@@ -73,13 +76,23 @@ extension FleetStore {
                 return (nil, "invalid-json", error.description)
             }
         }
-        _ = try await pool.execute(
+        var payloads: [JobIdentity: String] = [:]
+        for row in try await pool.execute(
             SQL.seal,
             [
                 .textArray(open.map { $0.job.type.subsystem }), .textArray(open.map { $0.job.key }),
                 .textArray(sealed.map(\.payload)), .textArray(sealed.map(\.code)), .textArray(sealed.map(\.flaw)),
                 .int64(term),
             ])
+        { payloads[JobIdentity(subsystem: try row.get(0), key: try row.get(1))] = try row.get(2, as: String?.self) }
+        return due.compactMap { delivery in
+            guard delivery.isUnsealed else { return delivery }
+            guard let payload = payloads[delivery.job.identity] else { return nil }
+            var delivery = delivery
+            delivery.job.payload = Array(payload.utf8)
+            delivery.isUnsealed = false
+            return delivery
+        }
     }
 
     /// How long until something is owed; nil when nothing is.

@@ -1,4 +1,5 @@
--- Payloads that came by SQL, in canonical form at last; or the end of a job that cannot be run as it was given.
+-- Payloads that came by SQL, in canonical form at last; or the end of a job that cannot be run as it was given, which
+-- comes back without a payload.
 -- $1 subsystems, $2 keys, $3 canonical payloads, $4 code and $5 text of what is wrong instead; $6 term
 update gaia.job j
 set payload = coalesce(s.payload, j.payload),
@@ -13,3 +14,4 @@ set payload = coalesce(s.payload, j.payload),
 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) as s (subsystem, key, payload, code, flaw)
 where j.subsystem = s.subsystem and j.key = s.key and j.payload_hash is null
   and exists (select from gaia.leader where term = $6)
+returning j.subsystem, j.key, case when s.code is null then j.payload end as payload
