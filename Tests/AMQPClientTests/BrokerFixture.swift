@@ -120,6 +120,11 @@ final class EventLog: Sendable {
         }
     }
 
+    var foundIdle: [String] {
+        events.withLock { events in events.compactMap { if case .queueFoundIdle(let queue) = $0 { queue } else { nil } }
+        }
+    }
+
     var disconnections: [AMQPError] {
         events.withLock { events in events.compactMap { if case .disconnected(let error) = $0 { error } else { nil } } }
     }

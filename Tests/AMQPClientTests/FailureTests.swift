@@ -137,6 +137,28 @@ import Testing
         }
     }
 
+    @Test func `a queue with neither messages nor consumers is told of when the link comes up`() async throws {
+        try await SharedBroker.withVirtualHost { configuration in
+            let topology = AMQPTopology(queues: ["new", "full", "shared"].map { AMQPQueue(name: $0) })
+            try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
+            try await withPublisher(configuration) { publisher in
+                #expect(await publisher.publish([message("full", "1")]) == [.confirmed])
+            }
+            let isUp: @Sendable (AMQPLinkEvent) -> Bool = { if case .connected = $0 { true } else { false } }
+            let (first, second) = (EventLog(), EventLog())
+            let shared = [AMQPSubscription(queue: "shared", prefetch: 10)]
+            try await withConsumer(configuration, shared, events: first) { (_: AMQPConsumer) async throws -> Void in
+                #expect(try await first.has(isUp, within: .seconds(10)))
+                let all = ["new", "full", "shared"].map { AMQPSubscription(queue: $0, prefetch: 10) }
+                try await withConsumer(configuration, all, events: second) { (_: AMQPConsumer) async throws -> Void in
+                    #expect(try await second.has(isUp, within: .seconds(10)))
+                }
+            }
+            #expect(first.foundIdle == ["shared"])
+            #expect(second.foundIdle == ["new"])
+        }
+    }
+
     @Test func `a queue deleted under its consumer is declared and consumed again`() async throws {
         try await SharedBroker.withVirtualHost { configuration in
             let topology = AMQPTopology(queues: [AMQPQueue(name: "q"), AMQPQueue(name: "other")])
