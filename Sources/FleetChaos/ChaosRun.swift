@@ -292,7 +292,7 @@ public struct ChaosRun: Sendable {
                 }
                 group.addTask {
                     // All are in a little before the last fault, so that each meets some.
-                    try await producers.run(over: .milliseconds(plan.length)) { injector.progress(of: plan) }
+                    try await producers.run(over: .milliseconds(plan.length)) { injector.delay }
                     return .fed
                 }
                 while let part = try await group.next() {

@@ -38,7 +38,7 @@ final class Injector: Sendable {
     let clockLibrary: String?
     let onStrike: @Sendable (String) -> Void
     private let records = Mutex<[StrikeRecord]>([])
-    private let begun = Mutex((strikes: 0, isOver: false))
+    private let late = Mutex(Duration.zero)
 
     init(
         stack: Stack, workers: [Seat], dispatchers: [Seat], observer: Observer, clock: RunClock,
@@ -57,15 +57,12 @@ final class Injector: Sendable {
     var count: Int { records.withLock { $0.count } }
     var done: [StrikeRecord] { records.withLock { $0.sorted { $0.began < $1.began } } }
 
-    /// How much of a plan has begun, from 0 to 1; 1 when nothing more will come.
-    func progress(of plan: ChaosPlan) -> Double {
-        begun.withLock { $0.isOver || plan.strikes.isEmpty ? 1 : Double($0.strikes) / Double(plan.strikes.count) }
-    }
+    /// By how much a strike has begun later than planned, at most: its part was not itself again.
+    var delay: Duration { late.withLock { $0 } }
 
     /// Runs each strike at its time, or as soon after it as its part is itself again. Cancelled, it sees those through that
     /// are under way, so that nothing stays broken, and returns.
     func run(_ plan: ChaosPlan) async throws {
-        defer { begun.withLock { $0.isOver = true } }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for strikes in Dictionary(grouping: plan.strikes, by: \.part.group).values {
                 group.addTask { [self] in
@@ -84,8 +81,8 @@ final class Injector: Sendable {
         if strike.part == .broker { try await awaitService(before: strike) }
         if strike.part == .database { await observer.dropCutConnections() }
         onStrike(strike.fault.rawValue)
-        begun.withLock { $0.strikes += 1 }
         let began = clock.now
+        late.withLock { $0 = max($0, began - .milliseconds(strike.at)) }
         let evidence: String
         do { evidence = try await perform(strike) } catch {
             throw ChaosError("strike \(strike.line): it could not be brought about: \(error)")

@@ -41,8 +41,6 @@ struct Producers: Sendable {
 
     /// Tasks that enqueue side by side.
     private static let lanes = 6
-    /// By how much of all the jobs may be ahead of the strikes, which do not come evenly.
-    private static let leadMax = 0.05
 
     /// Notes of all producers, in the order of their making.
     final class Journal: Sendable {
@@ -62,9 +60,9 @@ struct Producers: Sendable {
 
     /// Enqueues everything within `span`; returns when each item has been acknowledged or given up.
     ///
-    /// - Parameter progress: how much of the strikes has begun, from 0 to 1. Where they come later than planned the jobs do
-    ///   too, or the last strikes would find none.
-    func run(over span: Duration, progress: @escaping @Sendable () -> Double) async throws {
+    /// - Parameter delay: by how much the strikes are later than planned. Then the jobs are too, or the last strikes would
+    ///   find none.
+    func run(over span: Duration, delay: @escaping @Sendable () -> Duration) async throws {
         let producer = JobProducer(amqp, publishTimeout: .seconds(5), logger: logger)
         let pool = PostgresPool(configuration: database, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -74,7 +72,7 @@ struct Producers: Sendable {
             do {
                 try await withThrowingTaskGroup(of: Void.self) { lanes in
                     for lane in 0..<Self.lanes {
-                        lanes.addTask { try await enqueue(lane, span, progress, producer, pool) }
+                        lanes.addTask { try await enqueue(lane, span, delay, producer, pool) }
                     }
                     for try await _ in lanes {}
                 }
@@ -90,13 +88,13 @@ struct Producers: Sendable {
     }
 
     private func enqueue(
-        _ lane: Int, _ span: Duration, _ progress: @Sendable () -> Double, _ producer: JobProducer,
+        _ lane: Int, _ span: Duration, _ delay: @Sendable () -> Duration, _ producer: JobProducer,
         _ pool: PostgresPool
     ) async throws {
         for item in workload.items where item.index % Self.lanes == lane {
-            let share = Double(item.index) / Double(workload.items.count)
-            try await Task.sleep(until: clock.instant(span * share))
-            while progress() < share - Self.leadMax { try await Task.sleep(for: .milliseconds(100)) }
+            let due = span * (Double(item.index) / Double(workload.items.count))
+            // Further strikes may have come late meanwhile.
+            while clock.now < due + delay() { try await Task.sleep(until: clock.instant(due + delay())) }
             let isIn = try await enqueueUntilKnown(item, producer, pool)
             // The same once more, as a client does that has lost the answer; and another job under its key.
             if isIn {
