@@ -166,15 +166,15 @@ extension FleetStore {
     /// - Parameters:
     ///   - urgent: those of the urgent queue, or those of the other one.
     ///   - age: only jobs that have been in the ledger for so long.
-    ///   - ended: also jobs that ended within this time, whose results may not be out.
-    /// - Returns: how many.
+    ///   - isCertain: the queue was seen to go; else it is taken for lost only when jobs are owed.
+    /// - Returns: how many are owed.
     public func republish(
-        subsystem: String, urgent: Bool, olderThan age: Duration, endedWithin ended: Duration
+        subsystem: String, urgent: Bool, olderThan age: Duration, isCertain: Bool
     ) async throws -> Int {
         try await pool.execute(
             SQL.republish,
             [
-                .text(subsystem), .bool(urgent), .int64(age.milliseconds), .int64(ended.milliseconds),
+                .text(subsystem), .bool(urgent), .int64(age.milliseconds), .bool(isCertain),
                 .int64(Self.recheckAfter.milliseconds),
             ]
         ).count

@@ -25,6 +25,9 @@ public struct Migration: Sendable, Equatable {
         Migration(
             version: 6, name: "leader-lease",
             sql: String(decoding: PackageResources.m0006_leader_lease_sql, as: UTF8.self)),
+        Migration(
+            version: 7, name: "lost-queues",
+            sql: String(decoding: PackageResources.m0007_lost_queues_sql, as: UTF8.self)),
     ]
 }
 

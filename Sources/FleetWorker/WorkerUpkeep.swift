@@ -79,7 +79,7 @@ extension Worker {
                             urgent: FleetBroker.isUrgent(queue: loss.queue),
                             // What came since it was found idle is in it.
                             olderThan: loss.isWitnessed ? .zero : Self.queueReturn,
-                            endedWithin: loss.isWitnessed ? FleetStore.recheckAfter : .zero)
+                            isCertain: loss.isWitnessed)
                     })
                     guard count > 0 || loss.isWitnessed else { continue }
                     let what = loss.isWitnessed ? "was deleted" : "held nothing, and nobody consumed from it"

@@ -138,6 +138,49 @@ struct CrashTableTests {
         }
     }
 
+    @Test("A job that was claimed only after its queue was lost, by a worker that dies before it tells of it")
+    func claimedAfterTheLoss() async throws {
+        let answered = Gate()
+        let answer: @Sendable (HTTPTarget.Request) async throws -> Int = { _ in
+            try await answered.pass()
+            return 200
+        }
+        try await HTTPTarget.use(answer: answer) { target in
+            try await TestFleet.use(workers: 0) { fleet in
+                try await ProgramGroup.use(environment: fleet.place.environment) { programs in
+                    let dispatcher = try await programs.serve("dispatcher", "dispatcher")
+                    // One slot: the other two are in its hands, and nobody has heard of them.
+                    let settings = ["GAIA_FAULT_POINT": "completed:told-by-none", "GAIA_WORKER_SLOTS_API": "1"]
+                    let first = try await programs.serve("worker", "first", settings)
+                    let keys = ["blocks", "told-by-none", "unclaimed"]
+                    try await fleet.enqueue(keys.map { call(target, $0) })
+                    try await eventually("all to be in its hands") {
+                        try await fleet.place.ready(in: "gaia.jobs.api") == 0 && target.requests.count == 1
+                    }
+                    let second = try await programs.serve("worker", "second")
+                    try await eventually("both to consume") {
+                        try await fleet.place.withBroker { try await $0.queueStatus("gaia.jobs.api") }?.consumers == 2
+                    }
+                    try await fleet.place.withBroker { try await $0.deleteQueue("gaia.jobs.api") }
+                    let losses = PostgresStatement(name: "test-losses", sql: "select count(*) from gaia.lost_queue")
+                    try await fleet.place.withPool { pool in
+                        try await eventually("the loss to be noted") {
+                            try await pool.execute(losses).first?.get(0, as: Int64.self) == 1
+                        }
+                    }
+                    answered.open()
+                    #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+
+                    #expect(try await fleet.mailbox.reply("told-by-none").outcome == "succeeded")
+                    #expect(try await fleet.job("told-by-none")?.token == 1)
+                    #expect(try await second.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(try await dispatcher.stop(grace: .seconds(30)) == .exited(0))
+                    #expect(target.requests.count { $0.idempotencyKey == "told-by-none" } == 1)
+                }
+            }
+        }
+    }
+
     @Test("A job that kills its workers is set aside after three; of 999 neighbours in their hands none loses anything")
     func poison() async throws {
         try await HTTPTarget.use(answer: { _ in 200 }) { target in
