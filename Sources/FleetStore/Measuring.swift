@@ -56,7 +56,7 @@ extension FleetStore {
 package struct FloorStatements: Sendable {
     package let claim, complete: String
 
-    /// On a table with a key, a state and a token, which ``FleetStore/makeFloor()`` makes.
+    /// On a table with a key, a state and a token, which ``FleetStore/makeBareTable()`` makes.
     package static let bare = FloorStatements(
         claim: """
             insert into floor as f (key, state, token) select key, 'running', 1 from unnest($1::text[]) key order by key
@@ -70,16 +70,18 @@ package struct FloorStatements: Sendable {
 }
 
 extension FleetStore {
-    /// Makes the bare table, and a worker whose lease lasts a day for the ledger's statements.
-    ///
-    /// - Returns: the ledger's statements with that worker in them.
-    package func makeFloor() async throws -> FloorStatements {
+    package func makeBareTable() async throws {
         try await pool.script(
             """
             create table if not exists floor (
                 key text primary key, state text not null, token bigint not null, finished_at timestamptz
             ) with (fillfactor = 45)
             """)
+    }
+
+    /// - Returns: the ledger's statements, with a worker in them that is made for them and has its lease for a day, if no
+    ///   dispatcher finds it dead.
+    package func floorStatements() async throws -> FloorStatements {
         let worker = try await pool.execute(
             PostgresStatement(
                 name: "gaia-floor",

@@ -72,15 +72,16 @@ extension Worker {
         while !Task.isCancelled {
             for loss in await lostQueues.next() {
                 do {
-                    try await Task.sleep(for: Self.queueReturn)
+                    try await Task.sleep(until: loss.noticed + Self.queueReturn, clock: .continuous)
                     let count = try await Patience()({
                         try await self.store.republish(
                             subsystem: FleetBroker.subsystem(ofQueue: loss.queue),
                             urgent: FleetBroker.isUrgent(queue: loss.queue),
                             // What came since it was found idle is in it.
-                            olderThan: loss.isWitnessed ? .zero : Self.queueReturn,
+                            olderThan: loss.isWitnessed ? .zero : .now - loss.noticed,
                             isCertain: loss.isWitnessed)
                     })
+                    lostQueues.remove(loss)
                     guard count > 0 || loss.isWitnessed else { continue }
                     let what = loss.isWitnessed ? "was deleted" : "held nothing, and nobody consumed from it"
                     logger.notice("\(loss.queue) \(what): \(count) jobs of the ledger are owed to it again")
@@ -157,29 +158,38 @@ extension Worker {
 }
 
 /// A queue of jobs that may have lost messages.
-struct QueueLoss: Sendable, Hashable {
+struct QueueLoss: Sendable {
     let queue: String
     /// Deleted while this worker consumed from it; or found with neither messages nor consumers when it came, as after a
     /// deletion while no worker was there, or on a broker that lost its disk.
     let isWitnessed: Bool
+    let noticed = ContinuousClock.now
 }
 
-/// Losses that are not yet seen to.
+/// Losses that are not yet seen to: of each queue the last one. That a queue is found idle after it was deleted is no other.
 final class LostQueues: Sendable {
-    private let losses = Mutex<Set<QueueLoss>>([])
+    private let losses = Mutex<[String: QueueLoss]>([:])
     private let bell = Bell()
 
     func add(_ loss: QueueLoss) {
-        losses.withLock { _ = $0.insert(loss) }
+        losses.withLock { losses in
+            if loss.isWitnessed || losses[loss.queue]?.isWitnessed != true { losses[loss.queue] = loss }
+        }
         bell.ring()
     }
 
-    /// Waits for a loss; none when the task is cancelled.
-    func next() async -> Set<QueueLoss> {
-        await bell.wait(atMost: .seconds(3_600))
-        return losses.withLock { losses in
-            defer { losses = [] }
-            return losses
+    /// It is seen to.
+    func remove(_ loss: QueueLoss) {
+        losses.withLock { losses in
+            if losses[loss.queue]?.noticed == loss.noticed { losses[loss.queue] = nil }
         }
+    }
+
+    /// Waits for a loss; none when the task is cancelled.
+    ///
+    /// - Returns: all that are not seen to, in the order in which they were noticed.
+    func next() async -> [QueueLoss] {
+        await bell.wait(atMost: .seconds(3_600))
+        return losses.withLock { $0.values.sorted { $0.noticed < $1.noticed } }
     }
 }

@@ -66,12 +66,10 @@ struct BenchCommand: AsyncParsableCommand {
                 let idle = names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0
                 let run = BenchRun(loaded, jobs: jobs) { names.compactMap { fleet.residentBytes(of: $0) }.max() ?? 0 }
                 if backlog { try await fleet.stop(names) }
-                let measured = try await run.measure(
-                    afterPublishing: !backlog
-                        ? nil
-                        : {
-                            for name in names { try fleet.start("worker", name: name) }
-                        })
+                let startWorkers: @Sendable () throws -> Void = {
+                    for name in names { try fleet.start("worker", name: name) }
+                }
+                let measured = try await run.measure(afterPublishing: backlog ? startWorkers : nil)
                 let processor = names.compactMap { fleet.processorSeconds(of: $0) }.reduce(0, +)
                 try await fleet.stop()
                 let after = try await store.ledgerSize()
@@ -154,8 +152,11 @@ struct BenchRun: Sendable {
     }
 
     /// Several batches are under way at once, or the broker's answer to one would be waited for by all.
-    private func publish(_ producer: JobProducer, batch: Int = batch, lanes: Int = lanes) async throws {
+    ///
+    /// - Returns: seconds to the last confirm.
+    private func publish(_ producer: JobProducer, batch: Int = batch, lanes: Int = lanes) async throws -> Double {
         let payload = Array("{}".utf8)
+        let begin = ContinuousClock.now
         try await withThrowingTaskGroup(of: Void.self) { group in
             for lane in 0..<lanes {
                 group.addTask {
@@ -172,6 +173,7 @@ struct BenchRun: Sendable {
             }
             try await group.waitForAll()
         }
+        return (ContinuousClock.now - begin).inSeconds
     }
 
     /// Publishes all of them, and nothing else.
@@ -181,87 +183,68 @@ struct BenchRun: Sendable {
         let producer = JobProducer(try configuration.amqp("gaia bench"), logger: configuration.logger)
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await producer.run() }
-            let begin = ContinuousClock.now
-            let result: Result<Void, any Error>
+            let result: Result<Double, any Error>
             do { result = .success(try await publish(producer, batch: batch, lanes: lanes)) } catch {
                 result = .failure(error)
             }
-            let seconds = (ContinuousClock.now - begin).inSeconds
             await producer.close()
             for try await _ in group {}
-            try result.get()
-            return seconds
+            return try result.get()
         }
     }
 
     /// - Parameter afterPublishing: starts the workers once all is published; nil when they run already and publishing and
     ///   working go on at the same time.
-    func measure(afterPublishing: (() throws -> Void)?) async throws -> Measured {
-        let amqp = try configuration.amqp("gaia bench")
-        let logger = configuration.logger
-        let results = ReplyQueue(
-            amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000, logger: logger
-        )
-        let producer = JobProducer(amqp, logger: logger)
-        return try await withThrowingTaskGroup(of: Double?.self) { group in
-            group.addTask {
-                try await results.consumer.run()
-                return nil
-            }
-            group.addTask {
-                try await producer.run()
-                return nil
-            }
-            while results.consumer.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
-            var begin = ContinuousClock.now
-            var publishing: Double?
+    func measure(afterPublishing: (@Sendable () throws -> Void)?) async throws -> Measured {
+        try await withBenchLinks(configuration) { results, producer in
             if let afterPublishing {
                 Progress.shared.show("publishing \(Terminal.grouped(jobs)) jobs …")
-                try await publish(producer)
-                publishing = (ContinuousClock.now - begin).inSeconds
-                begin = .now
+                let publishing = try await publish(producer)
+                let begin = ContinuousClock.now
                 try afterPublishing()
-            } else {
-                group.addTask { [begin] in
-                    try await publish(producer)
-                    return (ContinuousClock.now - begin).inSeconds
-                }
+                var measured = try await read(results, since: begin)
+                measured.publishing = publishing
+                return measured
             }
-            var seen = Set<String>(minimumCapacity: jobs)
-            var read: [AMQPDeliveryTag] = []
-            var peak = 0
-            var looked = begin
-            var course: [Measured.Moment] = []
-            for await batch in results.consumer.deliveries {
-                for delivery in batch {
-                    if let id = delivery.properties.messageID { seen.insert(id) }
-                    read.append(delivery.tag)
-                }
-                let isDone = seen.count == jobs
-                if read.count >= Self.batch || isDone {
-                    results.consumer.acknowledge(read)
-                    read.removeAll(keepingCapacity: true)
-                }
-                // The measurement shares the machine with what it measures.
-                let now = ContinuousClock.now
-                if isDone || now - looked >= .milliseconds(250) {
-                    looked = now
-                    peak = max(peak, residentBytes())
-                    course.append(Measured.Moment(seconds: (now - begin).inSeconds, done: seen.count))
-                    let rate = Int(Double(seen.count) / (now - begin).inSeconds)
-                    Progress.shared.show(
-                        "\(Progress.bar(seen.count, of: jobs)) \(Terminal.grouped(seen.count)) of \(Terminal.grouped(jobs)), \(Terminal.grouped(rate))/s"
-                    )
-                }
-                if isDone { break }
-            }
-            let total = (ContinuousClock.now - begin).inSeconds
-            await results.consumer.close()
-            await producer.close()
-            while let part = try await group.next() { publishing = part ?? publishing }
-            return Measured(
-                jobs: jobs, total: total, publishing: publishing ?? total, peakBytes: peak, course: course)
+            async let reading = read(results, since: .now)
+            let publishing = try await publish(producer)
+            var measured = try await reading
+            measured.publishing = publishing
+            return measured
         }
+    }
+
+    /// Reads the result of each job.
+    private func read(_ results: AMQPConsumer, since begin: ContinuousClock.Instant) async throws -> Measured {
+        var seen = Set<String>(minimumCapacity: jobs)
+        var read: [AMQPDeliveryTag] = []
+        var peak = 0
+        var looked = begin
+        var course: [Measured.Moment] = []
+        for await batch in results.deliveries {
+            for delivery in batch {
+                if let id = delivery.properties.messageID { seen.insert(id) }
+                read.append(delivery.tag)
+            }
+            let isDone = seen.count == jobs
+            if read.count >= Self.batch || isDone {
+                results.acknowledge(read)
+                read.removeAll(keepingCapacity: true)
+            }
+            // The measurement shares the machine with what it measures.
+            let now = ContinuousClock.now
+            if isDone || now - looked >= .milliseconds(250) {
+                looked = now
+                peak = max(peak, residentBytes())
+                course.append(Measured.Moment(seconds: (now - begin).inSeconds, done: seen.count))
+                let rate = Int(Double(seen.count) / (now - begin).inSeconds)
+                Progress.shared.show(
+                    "\(Progress.bar(seen.count, of: jobs)) \(Terminal.grouped(seen.count)) of \(Terminal.grouped(jobs)), \(Terminal.grouped(rate))/s"
+                )
+            }
+            if isDone { return Measured(jobs: jobs, total: (now - begin).inSeconds, peakBytes: peak, course: course) }
+        }
+        throw CommandFailure(.workFailed, "the results ended after \(seen.count) of \(jobs)")
     }
 }
 
@@ -274,9 +257,10 @@ struct Measured: Sendable {
     }
 
     let jobs: Int
-    /// Seconds from the first publish, or from the start of the workers when all was published before, to the last result;
-    /// and seconds in which all were published.
-    let total, publishing: Double
+    /// Seconds from the first publish, or from the start of the workers when all was published before, to the last result.
+    let total: Double
+    /// Seconds in which all were published.
+    var publishing = 0.0
     /// The most memory of a worker.
     let peakBytes: Int
     /// About four a second.

@@ -150,10 +150,7 @@ private struct EnqueueFigures: BenchFigures {
         Terminal.table(
             ["way", "slowest", "median jobs/s", "fastest"],
             Way.allCases.map { way in
-                [way.rawValue]
-                    + [rates(way).min() ?? 0, median(rates(way)), rates(way).max() ?? 0].map {
-                        Terminal.grouped(Int($0))
-                    }
+                [way.rawValue] + spanCells(rates(way))
             })
             + "\n\(Terminal.grouped(jobs)) jobs each time, \(batch) at once, \(lanes) of these under way; quorum queue, "
             + "persistent messages, synchronous commit."
@@ -165,8 +162,7 @@ private struct EnqueueFigures: BenchFigures {
             Plot.Panel(
                 title: "jobs enqueued a second",
                 curves: Way.allCases.map { way in
-                    Plot.Curve(
-                        name: way.rawValue, points: rates(way).enumerated().map { (Double($0.offset + 1), $0.element) })
+                    Plot.Curve(name: way.rawValue, rounds: rates(way))
                 })
         ]
     }

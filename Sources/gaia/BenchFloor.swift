@@ -98,7 +98,10 @@ private struct Ground {
         (self.loaded, self.jobs, self.workers, self.batch) = (loaded, jobs, workers, batch)
         amqp = try loaded.amqp("gaia bench")
         database = stack.environment["GAIA_DATABASE_URL"] ?? ""
-        _ = try await loaded.withStore("gaia bench") { try await $0.migrate() }
+        try await loaded.withStore("gaia bench") { store in
+            try await store.migrate()
+            try await store.makeBareTable()
+        }
         var topology = FleetBroker.topology(subsystems: [NoopParameters.type.subsystem])
         topology.queues.append(AMQPQueue(name: Self.queue, arguments: ["x-queue-type": .string("quorum")]))
         try await AMQPSession.withConnection(amqp) { [topology] in try await $0.declare(topology) }
@@ -106,7 +109,7 @@ private struct Ground {
 
     /// A worker of its own each time: the dispatcher of the last round has ended the epoch of one that nobody keeps alive.
     private func ledger() async throws -> FloorStatements {
-        try await loaded.withStore("gaia bench") { try await $0.makeFloor() }
+        try await loaded.withStore("gaia bench") { try await $0.floorStatements() }
     }
 
     /// - Returns: jobs or messages per second.
@@ -124,7 +127,6 @@ private struct Ground {
                 gaia_floor_consume(&broker, Self.queue, jobs, 500, Int32(batch), &seconds)
             }
         case .bareTable:
-            _ = try await ledger()
             return try await rate(.bare) { _, ledger, seconds in
                 gaia_floor_settle(&ledger, prefix, jobs, Int32(batch), &seconds)
             }
@@ -233,10 +235,7 @@ private struct FloorFigures: BenchFigures {
         Terminal.table(
             ["what", "slowest", "median/s", "fastest", "settings"],
             Measurement.allCases.map { measurement in
-                let rates = rates(measurement)
-                return [measurement.rawValue]
-                    + [rates.min() ?? 0, median(rates), rates.max() ?? 0].map { Terminal.grouped(Int($0)) }
-                    + [measurement.settings(self)]
+                [measurement.rawValue] + spanCells(rates(measurement)) + [measurement.settings(self)]
             })
             + "\n\nThe broker's queues are quorum queues, messages persistent; \(Terminal.grouped(jobs)) in each measurement."
             + "\nworkers beside the loop with the ledger, in each round: \(share(of: .ledgerLoop))"
@@ -249,9 +248,7 @@ private struct FloorFigures: BenchFigures {
             Plot.Panel(
                 title: title,
                 curves: measurements.map { measurement in
-                    Plot.Curve(
-                        name: measurement.rawValue,
-                        points: rates(measurement).enumerated().map { (Double($0.offset + 1), $0.element) })
+                    Plot.Curve(name: measurement.rawValue, rounds: rates(measurement))
                 })
         }
         return [

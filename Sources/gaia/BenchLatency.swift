@@ -105,44 +105,21 @@ private func check(_ outcomes: [EnqueueOutcome]) throws {
     }
 }
 
-/// A producer, and a queue that gets all results of no-op jobs.
+/// As ``withBenchLinks``, with results noted as they come.
 private func withRoundTrip<Value: Sendable>(
     _ loaded: FleetConfiguration, _ answers: Answers, _ body: @escaping @Sendable (JobProducer) async throws -> Value
 ) async throws -> Value {
-    let amqp = try loaded.amqp("gaia bench")
-    let results = ReplyQueue(
-        amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000,
-        logger: loaded.logger)
-    let producer = JobProducer(amqp, logger: loaded.logger)
-    return try await withThrowingTaskGroup(of: Value?.self) { group in
-        group.addTask {
-            try await results.consumer.run()
-            return nil
-        }
-        group.addTask {
-            try await producer.run()
-            return nil
-        }
-        group.addTask {
-            for await batch in results.consumer.deliveries {
+    try await withBenchLinks(loaded) { results, producer in
+        let reading = Task {
+            for await batch in results.deliveries {
                 let now = ContinuousClock.now
-                answers.arrived(
-                    batch.compactMap { $0.properties.messageID?.split(separator: "/").dropFirst().first }, now)
-                results.consumer.acknowledge(batch.map(\.tag))
+                let keys = batch.compactMap { $0.properties.messageID?.split(separator: "/").dropFirst().first }
+                answers.arrived(keys, now)
+                results.acknowledge(batch.map(\.tag))
             }
-            return nil
         }
-        group.addTask {
-            while results.consumer.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
-            let value = try await body(producer)
-            await results.consumer.close()
-            await producer.close()
-            return value
-        }
-        var value: Value?
-        for try await part in group { value = part ?? value }
-        guard let value else { throw CancellationError() }
-        return value
+        defer { reading.cancel() }
+        return try await body(producer)
     }
 }
 

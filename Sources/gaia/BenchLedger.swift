@@ -116,7 +116,7 @@ private struct LedgerFigures: Encodable, Sendable {
 
     var text: String {
         func row(_ name: String, _ rates: [Double]) -> [String] {
-            [name] + [rates.min() ?? 0, median(rates), rates.max() ?? 0].map { Terminal.grouped(Int($0)) }
+            [name] + spanCells(rates)
         }
         let ratios = zip(full, none).map { $0 / $1 }
         return Terminal.table(

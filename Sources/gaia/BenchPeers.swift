@@ -155,11 +155,9 @@ private struct PeerFigures: BenchFigures {
             rows.map { row in
                 let ratio = zip(own, row.rates).map { $0 / $1 }
                 return [row.peer, row.version]
-                    + (row.rates.isEmpty
-                        ? ["", "not measured", ""]
-                        : [row.rates.min() ?? 0, median(row.rates), row.rates.max() ?? 0].map {
-                            Terminal.grouped(Int($0))
-                        }) + [row.peer == "gaia" || ratio.isEmpty ? "" : String(format: "%.1f ×", median(ratio))]
+                    + (row.rates.isEmpty ? ["", "not measured", ""] : spanCells(row.rates)) + [
+                        row.peer == "gaia" || ratio.isEmpty ? "" : String(format: "%.1f ×", median(ratio))
+                    ]
             })
             + "\n\n"
             + rows.map { row in
@@ -173,8 +171,7 @@ private struct PeerFigures: BenchFigures {
             Plot.Panel(
                 title: "no-op jobs a second",
                 curves: rows.map { row in
-                    Plot.Curve(
-                        name: row.peer, points: row.rates.enumerated().map { (Double($0.offset + 1), $0.element) })
+                    Plot.Curve(name: row.peer, rounds: row.rates)
                 })
         ]
     }

@@ -84,3 +84,15 @@ func median(_ values: [Double]) -> Double {
     let middle = sorted.count / 2
     return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
 }
+
+/// Figures of several rounds in a table: the slowest, the median, the fastest.
+func spanCells(_ rates: [Double]) -> [String] {
+    [rates.min() ?? 0, median(rates), rates.max() ?? 0].map { Terminal.grouped(Int($0)) }
+}
+
+extension Plot.Curve {
+    /// A figure for each round, or each measurement, in their order.
+    init(name: String, rounds: [Double]) {
+        self.init(name: name, points: rounds.enumerated().map { (Double($0.offset + 1), $0.element) })
+    }
+}

@@ -112,9 +112,7 @@ private struct ScaleFigures: BenchFigures {
             Plot.Panel(
                 title: "jobs a second",
                 curves: [
-                    Plot.Curve(
-                        name: "jobs/s",
-                        points: rows.enumerated().map { (Double($0.offset + 1), $0.element.jobsPerSecond) })
+                    Plot.Curve(name: "jobs/s", rounds: rows.map(\.jobsPerSecond))
                 ])
         ]
     }

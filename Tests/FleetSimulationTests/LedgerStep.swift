@@ -194,10 +194,13 @@ extension LedgerModel {
         return answers
     }
 
-    /// Every row, with times as tens of seconds from now.
+    /// Of times; so that the database may be half a minute late and still show the same.
+    static let unit: Int64 = 50_000
+
+    /// Every row, with times in units from now, rounded up: what is compared with them is later or the same.
     var rows: [String] {
         func time(_ time: Int64?) -> String {
-            time.map { "\(Int((Double($0 - now) / 10_000).rounded()))" } ?? "-"
+            time.map { "\(Int((Double($0 - now) / Double(Self.unit)).rounded(.up)))" } ?? "-"
         }
         func owner(_ owner: WorkerEpoch?) -> String { owner.map { "\($0.worker)/\($0.epoch)" } ?? "-" }
         var rows = ["term \(term)"]
@@ -235,7 +238,7 @@ extension ModelAnswer {
         switch self {
         case .claimed(let token, let attempt, let attemptsMax, let crashes, let age):
             "claimed, token \(token), attempt \(attempt) of \(attemptsMax), crashes \(crashes), age "
-                + "\(Int((Double(age) / 10_000).rounded()))"
+                + "\(age / LedgerModel.unit)"
         case .ended(let state, let attempt): "ended as \(state) in attempt \(attempt)"
         case .finished(let state, let attempt): "finished as \(state) in attempt \(attempt)"
         case .parked: "parked"

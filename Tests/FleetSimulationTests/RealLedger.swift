@@ -223,7 +223,9 @@ struct RealLedger: Sendable {
 
     /// Every row, as the model shows its own.
     func rows() async throws -> [String] {
-        let time = { (column: String) in "coalesce(round(extract(epoch from \(column) - now()) / 10)::int::text, '-')" }
+        let time = { (column: String) in
+            "coalesce(ceil(extract(epoch from \(column) - now()) * 1000 / \(LedgerModel.unit))::int::text, '-')"
+        }
         let owner = "coalesce(worker || '/' || epoch, '-')"
         let words = { (flag: String) in "case when \(flag) then 'true' else 'false' end" }
         let statement = PostgresStatement(
@@ -260,7 +262,7 @@ extension ClaimAnswer {
         switch self {
         case .claimed(let owned):
             "claimed, token \(owned.token), attempt \(owned.attempt) of \(owned.attemptsMax), crashes \(owned.crashes), age "
-                + "\(Int((owned.age.inSeconds / 10).rounded()))"
+                + "\(owned.age.milliseconds / LedgerModel.unit)"
         case .ended(let result): "ended as \(result.state) in attempt \(result.attempt)"
         case .finished(let result): "finished as \(result.state) in attempt \(result.attempt)"
         case .parked: "parked"

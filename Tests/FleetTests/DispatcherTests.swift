@@ -227,6 +227,19 @@ struct DispatcherTests {
         }
     }
 
+    /// Enqueues so many by SQL, under the keys k-1, k-2, …
+    private func enqueue(_ jobs: Int, isUrgent: Bool = false, in fleet: TestFleet) async throws {
+        try await fleet.place.withPool { pool in
+            _ = try await pool.execute(
+                PostgresStatement(
+                    name: "enqueue",
+                    sql: """
+                        select gaia.enqueue('test.work.v1', '{"text": "a"}', 'k-' || n, urgent => \(isUrgent))
+                        from generate_series(1, \(jobs)) n
+                        """))
+        }
+    }
+
     @Test(
         "A queue that is deleted while no worker is there takes no job with it that the ledger knows",
         arguments: [false, true])
@@ -236,15 +249,7 @@ struct DispatcherTests {
         try await TestFleet.use(workers: 0, definitions: [Work.definition(recorder)]) {
             (fleet: TestFleet) async throws -> Void in
             _ = try await fleet.addDispatcher()
-            try await fleet.place.withPool { pool in
-                _ = try await pool.execute(
-                    PostgresStatement(
-                        name: "enqueue",
-                        sql: """
-                            select gaia.enqueue('test.work.v1', '{"text": "a"}', 'k-' || n, urgent => \(isUrgent))
-                            from generate_series(1, \(jobs)) n
-                            """))
-            }
+            try await enqueue(jobs, isUrgent: isUrgent, in: fleet)
             let queue = isUrgent ? "gaia.jobs.test.high" : "gaia.jobs.test"
             try await eventually("all to be in the queue") { try await fleet.place.ready(in: queue) == jobs }
             try await fleet.place.withBroker { try await $0.deleteQueue(queue) }
@@ -269,15 +274,7 @@ struct DispatcherTests {
         try await TestFleet.use(definitions: [definition], configure: { $0.slotsDefault = 1 }) {
             (fleet: TestFleet) async throws -> Void in
             _ = try await fleet.addDispatcher()
-            try await fleet.place.withPool { pool in
-                _ = try await pool.execute(
-                    PostgresStatement(
-                        name: "enqueue",
-                        sql: """
-                            select gaia.enqueue('test.work.v1', '{"text": "a"}', 'k-' || n)
-                            from generate_series(1, \(jobs)) n
-                            """))
-            }
+            try await enqueue(jobs, in: fleet)
             try await eventually("all to be published") {
                 let counts = try await fleet.store.counts(subsystem: "test")
                 return (counts[.queued]?.jobs ?? 0) + (counts[.running]?.jobs ?? 0) == jobs && recorder.runs.count == 1

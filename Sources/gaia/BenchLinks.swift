@@ -1,0 +1,39 @@
+import AMQPClient
+import FleetBroker
+import FleetConfiguration
+import FleetModel
+import FleetService
+
+/// Runs `body` with a producer, and with a queue that gets the results of all no-op jobs and is there when it begins. A link
+/// that fails for good ends it.
+func withBenchLinks<Value: Sendable>(
+    _ configuration: FleetConfiguration, _ body: @escaping @Sendable (AMQPConsumer, JobProducer) async throws -> Value
+) async throws -> Value {
+    let amqp = try configuration.amqp("gaia bench")
+    let results = ReplyQueue(
+        amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000,
+        logger: configuration.logger
+    ).consumer
+    let producer = JobProducer(amqp, logger: configuration.logger)
+    return try await withThrowingTaskGroup(of: Value?.self) { group in
+        group.addTask {
+            try await results.run()
+            return nil
+        }
+        group.addTask {
+            try await producer.run()
+            return nil
+        }
+        group.addTask {
+            while results.currentGeneration == 0 { try await Task.sleep(for: .milliseconds(5)) }
+            let value = try await body(results, producer)
+            await results.close()
+            await producer.close()
+            return value
+        }
+        var value: Value?
+        for try await part in group { value = part ?? value }
+        guard let value else { throw CancellationError() }
+        return value
+    }
+}
