@@ -1,6 +1,8 @@
 """Celery with RabbitMQ.
 
-Tried on 2 cores: the prefork pool with 2 children, 2 × prefork with 1 child,
+As it comes: one worker whose pool has as many children as there are processes to be.
+
+Tuned; tried on 2 cores: the prefork pool with 2 children, 2 × prefork with 1 child,
 2 × threads with 1 thread and 2 × solo. Solo took the least time per job, prefork
 up to twice as much, because it passes each job on to a child through a pipe.
 Of prefetch 20, 100, 200, 600 and 2000 only 20 was clearly slower.
@@ -16,7 +18,10 @@ from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from counters import count_job
 
 QUEUE = os.environ["PEER_QUEUE"]
-PREFETCH = 300
+TUNED = "PEER_TUNED" in os.environ
+POOL = "solo" if TUNED else "prefork"
+# For each process of a pool. 4 is Celery's own.
+PREFETCH = 300 if TUNED else 4
 
 app = celery.Celery("peers", broker=os.environ["PEER_AMQP_URL"])
 app.conf.update(task_default_queue=QUEUE, task_default_queue_type="quorum", task_ignore_result=True)
@@ -38,7 +43,7 @@ def describe(processes):
     return {
         "version": celery.__version__,
         "broker": f"RabbitMQ {rabbitmq}, quorum queue",
-        "settings": f"{processes} processes, solo pool, acks late, prefetch {PREFETCH}, persistent messages, "
+        "settings": f"{processes} processes, {POOL} pool, acks late, prefetch {PREFETCH} each, persistent messages, "
         "each publish confirmed, no gossip, mingle, events or remote control",
         "keeps": "at least once, no deduplication, no results, failed jobs not retried",
     }
@@ -54,8 +59,10 @@ def publish(jobs):
 
 def worker_commands(processes):
     program = [sys.executable, "-m", "celery", "--app", "celery_app", "worker", "--loglevel", "WARNING"]
-    options = ["--pool", "solo", "--concurrency", "1", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return [[*program, *options, "--hostname", f"{QUEUE}_{number}@localhost"] for number in range(processes)]
+    workers, children = (processes, 1) if TUNED else (1, processes)
+    options = ["--pool", POOL, "--concurrency", str(children)]
+    options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    return [[*program, *options, "--hostname", f"{QUEUE}_{number}@localhost"] for number in range(workers)]
 
 
 def clean_up():

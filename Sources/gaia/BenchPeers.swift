@@ -15,8 +15,10 @@ extension BenchCommand {
             discussion: """
                 Starts private servers and works the same number of no-op jobs off with workers of this program and with
                 those peers that are installed, one after the other, in each round. All is published before; the time runs
-                from the first twentieth to the last, so that nobody's start counts. Each peer is set as a careful user would
-                set it who wants no job lost; what it keeps of that stands in its row.
+                from the first twentieth to the last, so that nobody's start counts. Each peer is set so that it loses no job
+                when a worker ends in order, and otherwise as it comes; what it keeps stands in its row. With --tuned those
+                that can be made faster for jobs that do nothing are measured so, too: hundreds of jobs in the hands of one
+                process, and a process that can do nothing beside a job.
 
                 The peers' programs are in Benchmarks/peers. './gaia bench peers' installs what they need.
                 """)
@@ -33,11 +35,22 @@ extension BenchCommand {
         var python = "python3"
         @Option(name: .long, help: ArgumentHelp("Where the peers' programs are.", valueName: "directory"))
         var scripts = "Benchmarks/peers"
+        @Flag(name: .long, help: "Measure them once more as they are fastest with jobs that do nothing.")
+        var tuned = false
         @OptionGroup var output: BenchOutput
 
         static let all = ["sidekiq", "dramatiq", "taskiq", "celery", "procrastinate"]
+        /// What was tried made no difference for the others.
+        private static let tunable: Set<String> = ["dramatiq", "taskiq", "celery", "procrastinate"]
 
         private var names: [String] { only.split(separator: ",").map(String.init) }
+
+        /// What is measured beside gaia.
+        private var peers: [(name: String, isTuned: Bool)] {
+            names.flatMap { name in
+                tuned && Self.tunable.contains(name) ? [(name, false), (name, true)] : [(name, false)]
+            }
+        }
 
         func validate() throws {
             if jobs < 1 || rounds < 1 || processes < 1 { throw ValidationError("counts must be positive") }
@@ -64,15 +77,17 @@ extension BenchCommand {
                     for round in 1...rounds {
                         Progress.shared.show("round \(round) of \(rounds): gaia …")
                         rows.add(try await own(loaded, fleet, round))
-                        for name in names {
-                            Progress.shared.show("round \(round) of \(rounds): \(name) …")
-                            rows.add(try await measure(name, program, stack))
+                        for peer in peers {
+                            let title = Self.title(peer)
+                            Progress.shared.show("round \(round) of \(rounds): \(title) …")
+                            rows.add(try await measure(peer, title, program, stack))
                         }
                     }
                     return (
                         try await Machine.here(stack, loaded),
                         PeerFigures(
-                            jobs: jobs, processes: processes, rows: (["gaia"] + names).compactMap { rows[$0] })
+                            jobs: jobs, processes: processes,
+                            rows: (["gaia"] + peers.map(Self.title)).compactMap { rows[$0] })
                     )
                 }
             }
@@ -92,20 +107,26 @@ extension BenchCommand {
                 rates: [measured.steadyPerSecond], trouble: nil)
         }
 
-        private func measure(_ name: String, _ program: String, _ stack: Stack) async throws -> PeerRow {
+        private static func title(_ peer: (name: String, isTuned: Bool)) -> String {
+            peer.isTuned ? "\(peer.name), tuned" : peer.name
+        }
+
+        private func measure(
+            _ peer: (name: String, isTuned: Bool), _ title: String, _ program: String, _ stack: Stack
+        ) async throws -> PeerRow {
             let child = try ChildProcess.start(
                 executable: python,
                 arguments: [
-                    program, name, "--jobs", "\(jobs)", "--processes", "\(processes)", "--directory",
+                    program, peer.name, "--jobs", "\(jobs)", "--processes", "\(processes)", "--directory",
                     "\(stack.directory)/peers", "--amqp-url", stack.environment["GAIA_AMQP_URL"] ?? "",
                     "--database-url",
                     stack.environment["GAIA_DATABASE_URL"] ?? "",
-                ], output: .capture)
+                ] + (peer.isTuned ? ["--tuned"] : []), output: .capture)
             let status = await child.exitStatus()
             let lines = child.capturedOutput.split(separator: "\n")
             guard status.isSuccess, let line = lines.last(where: { $0.hasPrefix("{") }) else {
                 // One that is not installed leaves its row empty; the others are measured all the same.
-                return PeerRow(peer: name, trouble: lines.last.map(String.init) ?? "\(status)")
+                return PeerRow(peer: title, trouble: lines.last.map(String.init) ?? "\(status)")
             }
             struct Line: Decodable {
                 let version, broker, settings, keeps: String
@@ -115,7 +136,7 @@ extension BenchCommand {
             decoder.keyDecodingStrategy = .convertFromSnakeCase
             let measured = try decoder.decode(Line.self, from: Data(line.utf8))
             return PeerRow(
-                peer: name, version: measured.version, broker: measured.broker, settings: measured.settings,
+                peer: title, version: measured.version, broker: measured.broker, settings: measured.settings,
                 keeps: measured.keeps, rates: [measured.jobsPerSecond], trouble: nil)
         }
     }
