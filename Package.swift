@@ -61,6 +61,7 @@ let package = Package(
         .systemLibrary(name: "CRabbitMQ", pkgConfig: "librabbitmq", providers: [.apt(["librabbitmq-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .target(name: "CSpawn"),
         .target(name: "CClockShift"),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
@@ -103,7 +104,7 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP", "APISubsystem",
-                "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient", "CFloor", arguments,
+                "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient", "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [

@@ -196,9 +196,11 @@ enum PayloadCoding {
         return String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 
+    private static let decoder = JSONDecoder()
+
     static func decode<Value: Decodable>(_: Value.Type, from payload: [UInt8]) throws(InvalidParameters) -> Value {
         do {
-            return try JSONDecoder().decode(Value.self, from: Data(payload))
+            return try decoder.decode(Value.self, from: Data(payload))
         } catch let error as DecodingError {
             throw InvalidParameters(explain(error))
         } catch let error as InvalidParameters {

@@ -82,6 +82,9 @@ public struct JobIdentity: Sendable, Hashable, Comparable, CustomStringConvertib
 
     public var description: String { "\(subsystem)/\(key)" }
 
+    /// A key alone tells nearly all jobs apart, and each job is looked up half a dozen times on its way.
+    public func hash(into hasher: inout Hasher) { hasher.combine(key) }
+
     public static func < (left: JobIdentity, right: JobIdentity) -> Bool {
         (left.subsystem, left.key) < (right.subsystem, right.key)
     }

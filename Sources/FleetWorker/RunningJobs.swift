@@ -47,19 +47,50 @@ package final class RunningJobs: Sendable {
 
     package var count: Int { state.withLock { $0.entries.count } }
 
-    /// Enters a claimed job and starts its task.
-    package func start(
-        _ arrival: Arrival, _ ownership: Ownership, expiry: ContinuousClock.Instant, expiryKind: Interruption,
-        body: @escaping @Sendable () async -> Void
-    ) {
-        state.withLock { state in
-            let previous = state.entries.updateValue(
-                Entry(
-                    arrival: arrival, tag: arrival.tag, ownership: ownership, expiry: expiry, expiryKind: expiryKind,
-                    task: Task(operation: body)),
-                forKey: arrival.identity)
-            precondition(previous == nil, "a job was claimed while it ran here: \(arrival.identity)")
+    /// A claimed job, and what runs it.
+    package struct Run: Sendable {
+        let arrival: Arrival
+        let ownership: Ownership
+        let expiry: ContinuousClock.Instant
+        let expiryKind: Interruption
+        let body: @Sendable () async -> Void
+
+        package init(
+            _ arrival: Arrival, _ ownership: Ownership, expiry: ContinuousClock.Instant, expiryKind: Interruption,
+            body: @escaping @Sendable () async -> Void
+        ) {
+            self.arrival = arrival
+            self.ownership = ownership
+            self.expiry = expiry
+            self.expiryKind = expiryKind
+            self.body = body
         }
+    }
+
+    /// Enters claimed jobs and starts their tasks.
+    package func start(_ runs: [Run]) {
+        state.withLock { state in
+            for run in runs {
+                let entry = Entry(
+                    arrival: run.arrival, tag: run.arrival.tag, ownership: run.ownership, expiry: run.expiry,
+                    expiryKind: run.expiryKind)
+                let previous = state.entries.updateValue(entry, forKey: run.arrival.identity)
+                precondition(previous == nil, "a job was claimed while it ran here: \(run.arrival.identity)")
+            }
+        }
+        // Not within the lock, which the first thing that a short job does would find held.
+        let tasks = runs.map { Task(operation: $0.body) }
+        let interrupted = state.withLock { state in
+            zip(runs, tasks).compactMap { run, task -> Task<Void, Never>? in
+                guard let index = state.entries.index(forKey: run.arrival.identity),
+                    state.entries.values[index].ownership.token == run.ownership.token,
+                    !state.entries.values[index].isSettled
+                else { return nil }
+                state.entries.values[index].task = task
+                return state.entries.values[index].interruption == nil ? nil : task
+            }
+        }
+        for task in interrupted { task.cancel() }
     }
 
     package enum LocalMatch: Sendable {
@@ -103,18 +134,20 @@ package final class RunningJobs: Sendable {
         }
     }
 
-    /// The completion is committed, or void.
+    /// Completions are committed, or void.
     ///
-    /// - Returns: the delivery to acknowledge, which may have changed while the job was being settled.
-    package func remove(_ identity: JobIdentity) -> AMQPDeliveryTag? {
-        let (tag, emptied) = state.withLock { state -> (AMQPDeliveryTag?, [CheckedContinuation<Void, Never>]) in
-            let entry = state.entries.removeValue(forKey: identity)
-            guard state.entries.isEmpty else { return (entry?.tag, []) }
+    /// - Returns: of each the delivery to acknowledge, which may have changed while the job was being settled; nil for one
+    ///   that does not run here.
+    @discardableResult
+    package func remove(_ identities: [JobIdentity]) -> [AMQPDeliveryTag?] {
+        let (tags, emptied) = state.withLock { state -> ([AMQPDeliveryTag?], [CheckedContinuation<Void, Never>]) in
+            let tags = identities.map { state.entries.removeValue(forKey: $0)?.tag }
+            guard state.entries.isEmpty else { return (tags, []) }
             defer { state.emptied = [] }
-            return (entry?.tag, state.emptied)
+            return (tags, state.emptied)
         }
         for waiter in emptied { waiter.resume() }
-        return tag
+        return tags
     }
 
     /// Cancels what has run too long.

@@ -127,7 +127,7 @@ final class Settler: Sendable {
     /// The worker was stopped before the ledger could be reached. The deliveries are not acknowledged, so the jobs come
     /// again elsewhere and are claimed once this worker's epoch has ended.
     private func giveUp(_ endings: [Ending], _ error: any Error) {
-        for ending in endings { _ = running.remove(ending.arrival.identity) }
+        running.remove(endings.map(\.arrival.identity))
         logger.error("\(endings.count) outcomes could not be written; their jobs will run again: \(error)")
     }
 
@@ -135,12 +135,14 @@ final class Settler: Sendable {
         var batch: [Publication] = []
         batch.reserveCapacity(endings.count)
         var requeued: [AMQPDeliveryTag] = []
-        for (ending, answer) in zip(endings, answers) {
+        let tags = running.remove(endings.map(\.arrival.identity))
+        // A batch ends in one moment.
+        var moment: (time: PostgresTimestamp, text: String)?
+        for ((ending, tag), answer) in zip(zip(endings, tags), answers) {
             let arrival = ending.arrival
-            let tag = running.remove(arrival.identity)
             switch answer {
             case .fenced:
-                counters.add(\.fenced)
+                counters.count { $0.fenced += 1 }
                 logger.warning(
                     "fenced: the outcome of \(arrival.identity) attempt \(ending.ownership.attempt) is void, another claim owns it"
                 )
@@ -150,7 +152,9 @@ final class Settler: Sendable {
                     if let tag { requeued.append(tag) }
                     continue
                 }
-                var publication = publication(ending, finishedAt: finishedAt?.iso8601, attempt: attempt, waiters)
+                if let finishedAt, finishedAt != moment?.time { moment = (finishedAt, finishedAt.iso8601) }
+                var publication = publication(
+                    ending, finishedAt: finishedAt == nil ? nil : moment?.text, attempt: attempt, waiters)
                 publication.acknowledge = tag
                 batch.append(publication)
             }
@@ -169,9 +173,9 @@ final class Settler: Sendable {
         switch ending.settlement {
         case .succeed(let value):
             output = value
-            counters.add(\.succeeded)
+            counters.count { $0.succeeded += 1 }
         case .retry(let error, let delay, _):
-            counters.add(\.retried)
+            counters.count { $0.retried += 1 }
             publication.courtesy.append(
                 JobEvent(
                     .retrying, job: job, attempt: ending.ownership.attempt,
@@ -179,21 +183,21 @@ final class Settler: Sendable {
                 ).message(token: token))
             return publication
         case .snooze(let delay):
-            counters.add(\.retried)
+            counters.count { $0.retried += 1 }
             publication.courtesy.append(
                 JobEvent(.snoozed, job: job, attempt: ending.ownership.attempt, delay: delay).message(token: token))
             return publication
         case .discard(let error):
             failure = error
-            counters.add(\.discarded)
+            counters.count { $0.discarded += 1 }
             logger.notice("discarded: \(job.identity) after attempt \(ending.ownership.attempt): \(error)")
         case .cancel(let error):
             failure = error
-            counters.add(\.discarded)
+            counters.count { $0.discarded += 1 }
             logger.notice("called off: \(job.identity) in attempt \(ending.ownership.attempt): \(error.message)")
         case .doubt(let error):
             failure = error
-            counters.add(\.discarded)
+            counters.count { $0.discarded += 1 }
             logger.warning("indeterminate: \(job.identity), an operator must decide: \(error)")
         case .handBack: preconditionFailure("what is handed back is not published")
         }
@@ -212,7 +216,7 @@ final class Settler: Sendable {
 
     /// Jobs that ended by being claimed.
     func announce(_ ended: [(Arrival, JobResult)]) {
-        counters.add(\.discarded, ended.count)
+        counters.count { $0.discarded += ended.count }
         for (arrival, result) in ended {
             logger.notice("\(result.state.rawValue): \(arrival.identity), without being run: \(result.error ?? "")")
         }
@@ -246,7 +250,13 @@ final class Settler: Sendable {
     /// Runs until `publications` is finished and empty.
     func publish() async {
         while let batch = await publications.next() {
-            let outcomes = await publisher.publish(batch.flatMap { $0.required + $0.courtesy })
+            var messages: [AMQPMessage] = []
+            messages.reserveCapacity(batch.count)
+            for publication in batch {
+                messages += publication.required
+                messages += publication.courtesy
+            }
+            let outcomes = await publisher.publish(messages)
             var position = 0
             var settled: [AMQPDeliveryTag] = []
             var answered: [Waiter] = []
@@ -330,6 +340,10 @@ extension Publication {
     /// - Returns: how many outcomes were this publication's, and the last reason for one that stays.
     package mutating func strike(_ outcomes: ArraySlice<AMQPPublishOutcome>) -> (count: Int, reason: String) {
         let count = required.count + courtesy.count
+        if outcomes.prefix(count).allSatisfy({ $0 == .confirmed }) {
+            (required, courtesy) = ([], [])
+            return (count, "")
+        }
         var reason = ""
         var wasRefused = false
         var keep: [Bool] = []
@@ -415,7 +429,5 @@ public final class WorkerCounters: Sendable {
 
     public var values: Values { state.withLock { $0 } }
 
-    func add(_ path: any WritableKeyPath<Values, Int> & Sendable, _ count: Int = 1) {
-        state.withLock { $0[keyPath: path] += count }
-    }
+    func count(_ change: (inout Values) -> Void) { state.withLock { change(&$0) } }
 }

@@ -244,7 +244,7 @@ public final class Worker: Service {
     func handBack(_ arrivals: [Arrival]) { consumer.reject(arrivals.map(\.tag), requeue: true) }
 
     private func reject(_ delivery: AMQPDelivery, _ rejection: Rejection) {
-        counters.add(\.rejected)
+        counters.count { $0.rejected += 1 }
         let name = delivery.properties.messageID ?? "without message_id"
         logger.notice("set aside (\(rejection.reason.rawValue)): message \(name) from \(delivery.queue): \(rejection)")
         var publication = Publication()
@@ -300,7 +300,7 @@ public final class Worker: Service {
             let (kept, others) = (
                 batch.filter { held.contains($0.identity) }, batch.filter { !held.contains($0.identity) }
             )
-            counters.add(\.parked, kept.count)
+            counters.count { $0.parked += kept.count }
             for arrival in kept { intake.release(arrival.identity.subsystem) }
             consumer.acknowledge(kept.map(\.tag))
             await ask(others) { try await self.store.classify($0, by: $1) }
@@ -344,6 +344,7 @@ public final class Worker: Service {
     private func act(on answers: [ClaimAnswer], _ batch: [Arrival], _ owner: WorkerEpoch) async {
         var finished: [(Arrival, JobResult)] = []
         var ended: [(Arrival, JobResult)] = []
+        var owned: [(Arrival, Ownership)] = []
         var suspects: [(Arrival, Ownership)] = []
         var again: [Arrival] = []
         var parked: [AMQPDeliveryTag] = []
@@ -353,7 +354,7 @@ public final class Worker: Service {
                 if ownership.isSuspect {
                     suspects.append((arrival, ownership))
                 } else {
-                    start(arrival, ownership, owner)
+                    owned.append((arrival, ownership))
                 }
                 continue
             }
@@ -376,9 +377,10 @@ public final class Worker: Service {
                 again.append(arrival)
             }
         }
-        counters.add(\.parked, parked.count)
+        start(owned, owner)
+        counters.count { $0.parked += parked.count }
         consumer.acknowledge(parked)
-        counters.add(\.repeats, finished.count)
+        counters.count { $0.repeats += finished.count }
         await answer(finished)
         settler.announce(ended)
         await answer(ended)
@@ -401,14 +403,15 @@ public final class Worker: Service {
                     isHopeless: { _ in self.settler.isHurried },
                     { try await self.store.runAlone(arrival.identity, token: ownership.token) })
             else { throw CancellationError() }
-            start(arrival, ownership, owner)
+            start([(arrival, ownership)], owner)
             await running.empty()
         } catch {
             // Not begun: given back as it was.
-            running.start(arrival, ownership, expiry: .now + .seconds(3_600), expiryKind: .timeout) {
+            let run = RunningJobs.Run(arrival, ownership, expiry: .now + .seconds(3_600), expiryKind: .timeout) {
                 self.settle(arrival.identity, ownership.token, .handedBack)
                 self.intake.release(arrival.identity.subsystem)
             }
+            running.start([run])
         }
     }
 
@@ -444,18 +447,23 @@ public final class Worker: Service {
 
     // MARK: Running
 
-    private func start(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) {
-        counters.add(\.claimed)
-        let timeout = arrival.definition.timeout
-        let isShort = ownership.remaining.map { $0 < timeout } ?? false
+    private func start(_ owned: [(Arrival, Ownership)], _ owner: WorkerEpoch) {
+        if owned.isEmpty { return }
+        counters.count { $0.claimed += owned.count }
+        let now = ContinuousClock.now
         running.start(
-            arrival, ownership, expiry: .now + min(timeout, ownership.remaining ?? timeout),
-            expiryKind: isShort ? .deadline : .timeout
-        ) {
-            let outcome = await self.execute(arrival, ownership, owner)
-            self.settle(arrival.identity, ownership.token, outcome)
-            self.intake.release(arrival.identity.subsystem)
-        }
+            owned.map { arrival, ownership in
+                let timeout = arrival.definition.timeout
+                let isShort = ownership.remaining.map { $0 < timeout } ?? false
+                return RunningJobs.Run(
+                    arrival, ownership, expiry: now + min(timeout, ownership.remaining ?? timeout),
+                    expiryKind: isShort ? .deadline : .timeout
+                ) {
+                    let outcome = await self.execute(arrival, ownership, owner)
+                    self.settle(arrival.identity, ownership.token, outcome)
+                    self.intake.release(arrival.identity.subsystem)
+                }
+            })
     }
 
     private func execute(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async -> Outcome {

@@ -45,8 +45,17 @@ public struct PostgresTimestamp: Sendable, Hashable, Comparable, CustomStringCon
         }
         let (year, month, day) = Self.civil(daysSinceUnixEpoch: days)
         let seconds = rest / 1_000_000
-        return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2))"
-            + ":\(pad(seconds % 60, 2)).\(pad(rest % 1_000_000, 6))Z"
+        var text: [UInt8] = []
+        text.reserveCapacity(32)
+        if year < 0 { text.append(UInt8(ascii: "-")) }
+        Self.append(abs(year), 4, "-", to: &text)
+        Self.append(month, 2, "-", to: &text)
+        Self.append(day, 2, "T", to: &text)
+        Self.append(seconds / 3600, 2, ":", to: &text)
+        Self.append(seconds / 60 % 60, 2, ":", to: &text)
+        Self.append(seconds % 60, 2, ".", to: &text)
+        Self.append(rest % 1_000_000, 6, "Z", to: &text)
+        return String(decoding: text, as: UTF8.self)
     }
 
     public var description: String { iso8601 }
@@ -65,9 +74,15 @@ public struct PostgresTimestamp: Sendable, Hashable, Comparable, CustomStringCon
         )
     }
 
-    private func pad(_ value: Int64, _ width: Int) -> String {
-        let digits = String(value.magnitude)
-        let zeros = String(repeating: "0", count: max(0, width - digits.utf8.count))
-        return (value < 0 ? "-" : "") + zeros + digits
+    /// Appends decimal digits, with zeros before them to make the width, and a mark.
+    private static func append(_ value: Int64, _ width: Int, _ mark: Unicode.Scalar, to text: inout [UInt8]) {
+        let begin = text.count
+        var rest = value
+        while rest > 0 || text.count - begin < width {
+            text.append(UInt8(ascii: "0") + UInt8(rest % 10))
+            rest /= 10
+        }
+        text[begin...].reverse()
+        text.append(UInt8(ascii: mark))
     }
 }

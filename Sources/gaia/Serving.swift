@@ -1,5 +1,6 @@
 import APISubsystem
 import ArgumentParser
+import CMalloc
 import FleetDispatcher
 import FleetHTTP
 import FleetModel
@@ -11,6 +12,9 @@ import ServiceLifecycle
 
 /// Runs services until SIGTERM or SIGINT, then lets them drain; a second signal ends the process at once.
 func serve(_ services: [any Service], logger: Logger) async throws {
+    // A batch's large buffers make glibc gather all small free chunks each time; without such chunks there is nothing to
+    // gather, and a no-op job takes a twentieth less processor time.
+    mallopt(M_MXFAST, 0)
     let group = ServiceGroup(
         configuration: ServiceGroupConfiguration(
             services: services.map {

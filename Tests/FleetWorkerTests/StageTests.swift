@@ -249,7 +249,7 @@ struct RunningJobsTests {
         _ running: RunningJobs, _ arrival: Arrival, expiry: ContinuousClock.Instant? = nil,
         kind: RunningJobs.Interruption = .timeout, body: @escaping @Sendable () async -> Void = {}
     ) {
-        running.start(arrival, ownership, expiry: expiry ?? never, expiryKind: kind, body: body)
+        running.start([RunningJobs.Run(arrival, ownership, expiry: expiry ?? never, expiryKind: kind, body: body)])
     }
 
     @Test("A delivery that comes again over a new connection takes the place of the one that was lost")
@@ -261,7 +261,7 @@ struct RunningJobsTests {
         let again = try arrival("k", payload: #"{ "n": 1 }"#, generation: 2, number: 1, redelivered: true)
         #expect(running.match(again) == .adopted)
         #expect(running.match(again) == .duplicate, "a place is taken once")
-        #expect(running.remove(again.job.identity) == again.tag)
+        #expect(running.remove([again.job.identity]) == [again.tag])
         #expect(running.count == 0)
     }
 
@@ -277,7 +277,7 @@ struct RunningJobsTests {
             try arrival("k", payload: #"{"n":2}"#, generation: 3, number: 6, redelivered: true),
         ] { #expect(running.match(other) == .duplicate) }
         #expect(running.match(try arrival("k", "b", generation: 3, redelivered: true)) == .none)
-        #expect(running.remove(first.job.identity) == first.tag)
+        #expect(running.remove([first.job.identity]) == [first.tag])
     }
 
     @Test("A job is settled once, and only with the token under which it runs")
@@ -352,8 +352,8 @@ struct RunningJobsTests {
             await running.empty()
             return running.count
         }
-        for key in ["1", "2"] { #expect(running.remove(JobIdentity(subsystem: "a", key: key)) != nil) }
+        #expect(!running.remove(["1", "2"].map { JobIdentity(subsystem: "a", key: $0) }).contains(nil))
         #expect(await left.value == 0)
-        #expect(running.remove(JobIdentity(subsystem: "a", key: "2")) == nil)
+        #expect(running.remove([JobIdentity(subsystem: "a", key: "2")]) == [nil])
     }
 }
