@@ -115,7 +115,7 @@ public struct JobDefinition: Sendable {
     /// A payload that has been read; running it needs nothing more.
     public typealias Prepared = @Sendable (JobContext) async throws -> String
 
-    public let type: JobType
+    public private(set) var type: JobType
     public let schema: JSONSchema
     public let retry: RetryPolicy
     /// How long one attempt may take before it is cancelled.
@@ -169,6 +169,13 @@ public struct JobDefinition: Sendable {
             try parameters.validate()
             return { context in try await run(parameters, context) }
         }
+    }
+
+    /// The same under another type's name, as for a second version whose parameters are those of the first.
+    public func renamed(_ type: JobType) -> JobDefinition {
+        var definition = self
+        definition.type = type
+        return definition
     }
 
     /// An error that ended a run, as a failure. A `JobFailure` is the handler's own word. Anything else, when the effect

@@ -11,8 +11,8 @@ struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the fleet on this machine.",
         subcommands: [
-            Throughput.self, Latency.self, Enqueue.self, Floor.self, Peers.self, Scale.self, Ledger.self, Rescue.self,
-            Failover.self, Relay.self, Urgent.self, Locks.self,
+            Throughput.self, Latency.self, Enqueue.self, Idle.self, Floor.self, Peers.self, Scale.self, Ledger.self,
+            Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self, WorkerOfBench.self,
         ])
 
     struct Throughput: AsyncParsableCommand {
@@ -135,6 +135,8 @@ struct BenchRun: Sendable {
     let jobs: Int
     /// What the keys of its jobs begin with.
     let keyPrefix: String
+    /// Of how many types they are, in turns.
+    let types: [JobType]
     let residentBytes: @Sendable () -> Int
 
     /// Jobs in one publish call, and how many of these are under way.
@@ -143,11 +145,13 @@ struct BenchRun: Sendable {
 
     init(
         _ configuration: FleetConfiguration, jobs: Int, keyPrefix: String = "bench-",
+        types: [JobType] = [NoopParameters.type],
         residentBytes: @escaping @Sendable () -> Int = { 0 }
     ) {
         self.configuration = configuration
         self.jobs = jobs
         self.keyPrefix = keyPrefix
+        self.types = types
         self.residentBytes = residentBytes
     }
 
@@ -163,7 +167,7 @@ struct BenchRun: Sendable {
                     for start in stride(from: lane * batch, to: jobs, by: lanes * batch) {
                         let outcomes = await producer.enqueue(
                             (start..<min(start + batch, jobs)).map {
-                                Job(type: NoopParameters.type, key: "\(keyPrefix)\($0)", payload: payload)
+                                Job(type: types[$0 % types.count], key: "\(keyPrefix)\($0)", payload: payload)
                             })
                         if let open = outcomes.first(where: { $0 != .queued }) {
                             throw CommandFailure(.workFailed, "a job could not be published: \(open)")
@@ -214,14 +218,23 @@ struct BenchRun: Sendable {
         }
     }
 
+    /// Without a result for so long, there will be no more: a process has ended.
+    private static let stall: Duration = .seconds(60)
+
     /// Reads the result of each job.
     private func read(_ results: AMQPConsumer, since begin: ContinuousClock.Instant) async throws -> Measured {
+        let life = Bell()
+        async let _: Void = {
+            while await life.wait(atMost: Self.stall) {}
+            await results.close()
+        }()
         var seen = Set<String>(minimumCapacity: jobs)
         var read: [AMQPDeliveryTag] = []
         var peak = 0
         var looked = begin
         var course: [Measured.Moment] = []
         for await batch in results.deliveries {
+            life.ring()
             for delivery in batch {
                 if let id = delivery.properties.messageID { seen.insert(id) }
                 read.append(delivery.tag)
@@ -244,7 +257,8 @@ struct BenchRun: Sendable {
             }
             if isDone { return Measured(jobs: jobs, total: (now - begin).inSeconds, peakBytes: peak, course: course) }
         }
-        throw CommandFailure(.workFailed, "the results ended after \(seen.count) of \(jobs)")
+        throw CommandFailure(
+            .workFailed, "after \(seen.count) of \(jobs) results no more came for \(Self.stall): has a worker been killed?")
     }
 }
 

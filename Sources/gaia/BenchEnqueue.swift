@@ -1,10 +1,12 @@
 import AMQPClient
 import ArgumentParser
+import CurlClient
 import FleetBroker
 import FleetConfiguration
 import FleetModel
 import FleetStack
 import FleetStore
+import Foundation
 
 extension BenchCommand {
     /// `gaia bench enqueue`
@@ -13,8 +15,9 @@ extension BenchCommand {
             abstract: "Jobs enqueued per second, on each of the ways into the fleet.",
             discussion: """
                 Starts private servers and a dispatcher, and no worker. Jobs are enqueued by the client library with
-                confirms, by requests to the dispatcher, and by gaia.enqueue() in SQL, which the dispatcher relays to the
-                broker. The time ends when the last is confirmed or answered; for SQL, when all are in the queue.
+                confirms, by requests to the dispatcher over AMQP and over HTTP, and by gaia.enqueue() in SQL, which the
+                dispatcher relays to the broker. The time ends when the last is confirmed or answered; for SQL, when all
+                are in the queue.
                 """)
 
         @Option(name: .long, help: "How many jobs on each way.")
@@ -34,21 +37,25 @@ extension BenchCommand {
 
         func run() async throws {
             try await output.report(title: "jobs enqueued per second") {
-                try await withBenchStack { loaded, fleet, stack in
+                let token = (0..<4).map { _ in String(UInt64.random(in: 0 ... .max), radix: 36) }.joined()
+                let http = ["GAIA_HTTP_LISTEN": "127.0.0.1:0", "GAIA_HTTP_TOKEN": token]
+                return try await withBenchStack(settings: http) { loaded, fleet, stack in
                     let rates = try await loaded.withStore("gaia bench") { store in
                         try await store.migrate()
                         try fleet.start("dispatcher", name: "dispatcher")
                         try await fleet.awaitReady(store, workers: 0, within: .seconds(60))
+                        let door = HTTPDoor(address: try await Self.address(fleet), token: token, lanes: lanes)
                         var rates: [String: [Double]] = [:]
                         for round in 1...rounds {
                             for way in Way.allCases {
                                 Progress.shared.show("round \(round) of \(rounds): \(way.rawValue) …")
                                 try await purge(loaded)
                                 let keys = "\(way)-\(round)-"
-                                let rate = try await measure(way, keys, loaded)
+                                let rate = try await measure(way, keys, loaded, door)
                                 rates[way.rawValue, default: []].append(rate)
                             }
                         }
+                        await door.curl.close()
                         try await fleet.stop()
                         return rates
                     }
@@ -60,6 +67,17 @@ extension BenchCommand {
             }
         }
 
+        /// Where the dispatcher listens, by its log.
+        private static func address(_ fleet: Fleet) async throws -> String {
+            let said = "http listens on "
+            try await fleet.awaitOutput(of: ["dispatcher"], containing: said)
+            let log = try String(contentsOfFile: fleet.logFile(of: "dispatcher"), encoding: .utf8)
+            guard
+                let address = log.components(separatedBy: said).dropFirst().first?.split(whereSeparator: \.isWhitespace)
+            else { throw CommandFailure(.inside, "the dispatcher's log says no address") }
+            return String(address[0])
+        }
+
         /// So that each begins with an empty queue.
         private func purge(_ loaded: FleetConfiguration) async throws {
             try await AMQPSession.withConnection(try loaded.amqp("gaia bench")) {
@@ -69,7 +87,7 @@ extension BenchCommand {
 
         /// - Returns: jobs per second.
         private func measure(
-            _ way: Way, _ keys: String, _ loaded: FleetConfiguration
+            _ way: Way, _ keys: String, _ loaded: FleetConfiguration, _ door: HTTPDoor
         ) async throws -> Double {
             switch way {
             case .client:
@@ -85,6 +103,7 @@ extension BenchCommand {
                         }
                     }
                 }
+            case .http: return try await rate { try await door.enqueue(keys: keys, $0) }
             case .sql:
                 return try await loaded.withStore("gaia bench", connections: lanes) { store in
                     let begin = ContinuousClock.now
@@ -128,8 +147,33 @@ extension BenchCommand {
 
 private enum Way: String, CaseIterable {
     case client = "client library, confirmed"
-    case request = "requests to the dispatcher"
+    case request = "requests to the dispatcher, AMQP"
+    case http = "requests to the dispatcher, HTTP"
     case sql = "gaia.enqueue() in SQL, relayed"
+}
+
+/// Enqueues over HTTP, some hundred jobs to a request.
+private struct HTTPDoor: Sendable {
+    let address, token: String
+    let curl: CurlMulti
+
+    init(address: String, token: String, lanes: Int) {
+        self.address = address
+        self.token = token
+        curl = CurlMulti(maxConnections: lanes, maxConnectionsPerHost: lanes, maxInFlight: lanes)
+    }
+
+    func enqueue(keys: String, _ range: Range<Int>) async throws {
+        let jobs = range.map { #"{"type":"\#(NoopParameters.type)","key":"\#(keys)\#($0)","payload":{}}"# }
+        let answer = try await curl.perform(
+            CurlRequest(
+                method: "POST", url: "http://\(address)/v1/jobs",
+                headers: [("authorization", "Bearer \(token)"), ("content-type", "application/json")],
+                body: Array(#"{"jobs":[\#(jobs.joined(separator: ","))]}"#.utf8)))
+        guard answer.status == 202 else {
+            throw CommandFailure(.workFailed, "jobs were not enqueued: \(String(decoding: answer.body, as: UTF8.self))")
+        }
+    }
 }
 
 extension JobDocument {

@@ -11,7 +11,7 @@ func withBenchLinks<Value: Sendable>(
 ) async throws -> Value {
     let amqp = try configuration.amqp("gaia bench")
     let results = ReplyQueue(
-        amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type).#")], prefetch: 2_000,
+        amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type.subsystem).#")], prefetch: 2_000,
         logger: configuration.logger
     ).consumer
     let producer = JobProducer(amqp, logger: configuration.logger)

@@ -35,11 +35,13 @@ final class Fleet: Sendable {
 
     func logFile(of name: String) -> String { "\(logs)/\(name).log" }
 
+    /// - Parameter command: with its subcommand, if it has one, after a blank.
     func start(_ command: String, name: String) throws {
         // The very file that runs now, also when it was called by a relative path or has been replaced since.
         let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let process = try ChildProcess.start(
-            executable: program, arguments: [command, "--name", name], environment: environment,
+            executable: program, arguments: command.split(separator: " ").map(String.init) + ["--name", name],
+            environment: environment,
             output: .file(logFile(of: name)))
         running.withLock { $0[name] = process }
     }

@@ -32,6 +32,15 @@ struct JobDefinitionTests {
         #expect(context.idempotencyKey == "k")
     }
 
+    @Test("Under another name it is the same")
+    func renamed() async throws {
+        let second = definition.renamed("kitchen.meal.v2")
+        #expect(second.type == "kitchen.meal.v2")
+        #expect(second.schema == definition.schema)
+        let prepared = try second.prepare(Array(#"{"table":1,"dishes":[{"name":"a","grams":5}]}"#.utf8))
+        #expect(try await prepared(context) == #"["a","attempt 2"]"#)
+    }
+
     @Test("A handler without a result yields null")
     func nothing() async throws {
         #expect(try await NoopParameters.definition.prepare(Array("{}".utf8))(context) == "null")

@@ -32,14 +32,18 @@ struct BenchTests {
                 arguments: ["latency", "--rate", "100", "--seconds", "2", "--singles", "20"],
                 figures: ["alone/p50", "steady/p99"]),
             Row(
+                arguments: ["idle", "--seconds", "2"],
+                figures: ["processes/0/medianBytes", "processes/2/largestBytes", "processes/1/bytes/1"]),
+            Row(
                 arguments: ["enqueue", "--jobs", "2000", "--rounds", "1", "--batch", "100"],
                 figures: [
-                    "rates/client library, confirmed/0", "rates/requests to the dispatcher/0",
-                    "rates/gaia.enqueue() in SQL, relayed/0",
+                    "rates/client library, confirmed/0", "rates/requests to the dispatcher, AMQP/0",
+                    "rates/requests to the dispatcher, HTTP/0", "rates/gaia.enqueue() in SQL, relayed/0",
                 ]),
             Row(
-                arguments: ["scale", "--jobs", "500", "--workers", "1", "2", "--ledger", "1000"],
-                figures: ["rows/0/jobsPerSecond", "rows/2/jobsPerSecond"]),
+                arguments: [
+                    "scale", "--jobs", "500", "--workers", "1", "2", "--types", "20", "--ledger", "4000",
+                ], figures: ["rows/0/jobsPerSecond", "rows/2/jobsPerSecond", "rows/2/types", "rows/3/ledger"]),
         ])
     func measures(_ row: Row) async throws {
         let (status, output) = try await Program.run(
@@ -67,7 +71,8 @@ struct BenchTests {
         "What cannot be measured is said before anything is started",
         arguments: [
             ["throughput", "--jobs", "0"], ["floor", "--batch", "5000"], ["latency", "--rate", "0"],
-            ["enqueue", "--batch", "2000"], ["scale", "--ledger", "20", "10"], ["peers", "--only", "resque"],
+            ["enqueue", "--batch", "2000"], ["scale", "--ledger", "20", "10"], ["scale", "--types", "1001"],
+            ["peers", "--only", "resque"],
             ["peers", "--scripts", "/nowhere"], ["latency", "--plot", "/nowhere/picture.png"],
         ])
     func refuses(_ arguments: [String]) async throws {
