@@ -105,6 +105,7 @@ public final class Dispatcher: Service {
                 CronDuty(store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, logger: logger),
                 ReleaseDuty(store: store, poll: configuration.poll, agenda: agenda, logger: logger),
                 RetainDuty(store: store, retention: configuration.retention, logger: logger),
+                LossDuty(store: store, poll: configuration.poll, agenda: agenda, logger: logger),
                 RescueDuty(
                     store: store, poll: configuration.poll, grace: configuration.grace, agenda: agenda, logger: logger),
             ])

@@ -180,6 +180,16 @@ extension FleetStore {
         ).count
     }
 
+    /// The most deliveries that a worker has in hand of one queue: its prefetch limit at its largest.
+    public static let inHandMax = 2_000
+
+    /// Owes what workers that are gone had in hand of a queue that was lost.
+    ///
+    /// - Returns: how many jobs.
+    public func oweLost(term: Int64) async throws -> Int {
+        try await pool.execute(SQL.oweLost, [.int64(term), .int64(Int64(Self.inHandMax))]).count
+    }
+
     private func compare(_ requests: [ScheduleRequest]) async throws -> [Comparison: ScheduleAnswer] {
         var answers: [Comparison: ScheduleAnswer] = [:]
         if requests.isEmpty { return answers }

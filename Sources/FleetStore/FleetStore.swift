@@ -76,6 +76,7 @@ enum SQL {
     static let pauseList = statement("pause-list", PackageResources.pause_list_sql)
     static let hold = statement("hold", PackageResources.hold_sql)
     static let releaseHeld = statement("release-held", PackageResources.release_held_sql)
+    static let oweLost = statement("owe-lost", PackageResources.owe_lost_sql)
     static let explain = statement("explain", PackageResources.explain_sql)
     static let fill = statement("fill", PackageResources.fill_sql)
     static let ledgerSize = statement("ledger-size", PackageResources.ledger_size_sql)

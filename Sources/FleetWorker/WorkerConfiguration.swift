@@ -44,7 +44,7 @@ public struct WorkerConfiguration: Sendable {
     /// How many deliveries the broker may have out with us: those that run, and half as many again on their way in or out.
     /// RabbitMQ caps what a quorum queue's consumer may have at about 2,000.
     func prefetch(slots: Int) -> UInt16 {
-        UInt16(min(slots + max(slots / 2, 50), 2_000))
+        UInt16(min(slots + max(slots / 2, 50), FleetStore.inHandMax))
     }
 }
 

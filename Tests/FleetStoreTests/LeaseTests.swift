@@ -151,6 +151,30 @@ struct LeaseTests {
         }
     }
 
+    @Test("What a worker completed before it died is owed when a queue was lost in its time, and then only once")
+    func lostHand() async throws {
+        try await Ledger.with { ledger in
+            let term = try await ledger.store.beginTerm(name: "d")
+            let old = try await ledger.worker("old")
+            let stranger = try await ledger.worker("of another queue")
+            let noted = try await ledger.store.republish(
+                subsystem: Ledger.subsystem, urgent: false, olderThan: .zero, isCertain: true)
+            #expect(noted == 0)
+            // It came when the queue was there again.
+            let new = try await ledger.worker("new")
+            for (key, owner) in [("of-old", old), ("of-new", new), ("open", old)] {
+                let ownership = try await ledger.own(key, by: owner)
+                if key != "open" { _ = try await ledger.complete(key, ownership, .succeed(output: "1")) }
+            }
+            for owner in [old, stranger, new] { #expect(try await ledger.store.endEpoch(of: owner, term: term)) }
+
+            #expect(try await ledger.store.oweLost(term: term - 1) == 0, "that leader's term is over")
+            #expect(try await ledger.store.oweLost(term: term) == 2)
+            #expect(try await ledger.store.oweLost(term: term) == 0)
+            #expect(Set(try await ledger.store.due(atMost: 10).map(\.job.key)) == ["of-old", "open"])
+        }
+    }
+
     @Test("The epoch of a worker that lives is not ended")
     func endLivingEpoch() async throws {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in

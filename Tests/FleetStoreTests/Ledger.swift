@@ -50,7 +50,7 @@ struct Ledger: Sendable {
         }
     }
 
-    private static func withPool(
+    static func withPool(
         _ configuration: PostgresConfiguration, _ body: @Sendable (PostgresPool) async throws -> Void
     ) async throws {
         let pool = PostgresPool(configuration: configuration, logger: logger)

@@ -7,26 +7,32 @@ create table gaia.lost_queue (
     primary key (subsystem, urgent)
 );
 
--- When an epoch ends, by whomever, what it held of a queue that was lost within the last day is owed: what it ran, and what
--- it gave back to nobody. A worker that did not end by itself may also have completed jobs without telling of it.
-create function gaia.owe_lost() returns trigger
+-- Epochs that ended with such a queue in hand, perhaps: their workers were there before it was lost, less than a day ago.
+create table gaia.lost_hand (
+    worker bigint not null,
+    epoch integer not null,
+    subsystem text not null,
+    urgent boolean not null,
+    -- It did not end by itself, and may have completed jobs without telling of it.
+    silent boolean not null,
+    at timestamptz not null default now(),
+    primary key (worker, epoch, subsystem, urgent)
+);
+
+-- By whomever an epoch is ended, it is noted in the same transaction. What it had in hand is looked for afterwards, since that
+-- reads the whole ledger of the queue.
+create function gaia.note_lost_hand() returns trigger
 language plpgsql as $$
-declare
-    has_told constant boolean := new.state <> 'gone' or new.lease_until <> old.lease_until;
 begin
-    insert into gaia.agenda as a (subsystem, key, due_at, reason)
-    select j.subsystem, j.key, now(), 'recheck'
+    insert into gaia.lost_hand (worker, epoch, subsystem, urgent, silent)
+    select old.id, old.epoch, l.subsystem, l.urgent, new.state = 'gone' and new.lease_until = old.lease_until
     from gaia.lost_queue l
-    join gaia.job j on j.subsystem = l.subsystem and j.urgent = l.urgent
-    where l.at > now() - interval '1 day' and j.worker = old.id and j.epoch = old.epoch
-      and (j.state in ('running', 'queued') or not has_told and j.finished_at > now() - interval '2 minutes')
-    on conflict (subsystem, key) do update
-    set due_at = excluded.due_at, worker = null, epoch = null
-    where a.worker is not null;
+    where l.at > now() - interval '1 day' and old.started_at < l.at
+    on conflict do nothing;
     return null;
 end
 $$;
 create trigger worker_lost_queues after update of epoch on gaia.worker
-for each row when (old.epoch <> new.epoch) execute function gaia.owe_lost();
+for each row when (old.epoch <> new.epoch) execute function gaia.note_lost_hand();
 
-revoke execute on function gaia.owe_lost from public;
+revoke execute on function gaia.note_lost_hand from public;
