@@ -175,7 +175,7 @@ extension FleetStore {
             SQL.republish,
             [
                 .text(subsystem), .bool(urgent), .int64(age.milliseconds), .bool(isCertain),
-                .int64(Self.recheckAfter.milliseconds),
+                .int64(Self.recheckAfter.milliseconds), .int64(Int64(Self.inHandMax)),
             ]
         ).count
     }

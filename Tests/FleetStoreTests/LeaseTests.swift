@@ -151,6 +151,27 @@ struct LeaseTests {
         }
     }
 
+    @Test("A queue that is found idle owes the results of workers that died, not of those that ended by themselves")
+    func foundIdle() async throws {
+        try await Ledger.with { ledger in
+            let term = try await ledger.store.beginTerm(name: "d")
+            func look() async throws -> Int {
+                try await ledger.store.republish(
+                    subsystem: Ledger.subsystem, urgent: false, olderThan: .zero, isCertain: false)
+            }
+            let (drained, killed) = (try await ledger.worker("drained"), try await ledger.worker("killed"))
+            for (key, owner) in [("told", drained), ("perhaps", killed)] {
+                _ = try await ledger.complete(key, ledger.own(key, by: owner), .succeed(output: "1"))
+            }
+            #expect(try await look() == 0, "both live")
+            try await ledger.store.release(drained)
+            #expect(try await look() == 0, "it had told of all before it ended")
+            #expect(try await ledger.store.endEpoch(of: killed, term: term))
+            #expect(try await look() == 1)
+            #expect(try await ledger.store.due(atMost: 10).map(\.job.key) == ["perhaps"])
+        }
+    }
+
     @Test("What a worker completed before it died is owed when a queue was lost in its time, and then only once")
     func lostHand() async throws {
         try await Ledger.with { ledger in
