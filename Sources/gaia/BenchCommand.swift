@@ -258,7 +258,8 @@ struct BenchRun: Sendable {
             if isDone { return Measured(jobs: jobs, total: (now - begin).inSeconds, peakBytes: peak, course: course) }
         }
         throw CommandFailure(
-            .workFailed, "after \(seen.count) of \(jobs) results no more came for \(Self.stall): has a worker been killed?")
+            .workFailed,
+            "after \(seen.count) of \(jobs) results no more came for \(Self.stall): has a worker been killed?")
     }
 }
 
