@@ -37,7 +37,7 @@ final class Fleet: Sendable {
 
     /// - Parameter command: with its subcommand, if it has one, after a blank.
     func start(_ command: String, name: String) throws {
-        // The very file that runs now, also when it was called by a relative path or has been replaced since.
+        // The very file that runs now, also when it was called by a relative path; not one that has been deleted since.
         let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let process = try ChildProcess.start(
             executable: program, arguments: command.split(separator: " ").map(String.init) + ["--name", name],
