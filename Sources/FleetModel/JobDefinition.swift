@@ -42,8 +42,11 @@ public struct JobContext: Sendable {
     public let traceparent: String?
     /// Where ``withLock(_:within:isolation:_:)`` gets its locks.
     let locks: any JobLocks
+    /// Rates, places and closed doors that the whole fleet shares.
+    public let limits: any JobLimits
 
     private let report: @Sendable (JobProgress) -> Void
+    private let confirm: @Sendable () async throws -> Void
 
     /// A key that stays the same over all attempts: hand it to services that apply a request once per key.
     public var idempotencyKey: String { key }
@@ -56,13 +59,25 @@ public struct JobContext: Sendable {
     ///   - note: for a person, at most `JobProgress.noteCharactersMax` are kept.
     public func progress(_ fraction: Double, _ note: String? = nil) { report(JobProgress(fraction, note)) }
 
+    /// Asks the ledger whether this attempt still owns the job. For the moment before an effect that shows at once and
+    /// that nobody downstream guards, such as the rename of a finished file.
+    ///
+    /// - Throws: ``ClaimLost`` when another has the job, or the ledger cannot be asked.
+    public func confirmClaim() async throws { try await confirm() }
+
     /// - Parameters:
     ///   - locks: those of the fleet in a worker; left out, as in a test of a handler, locks of its own.
+    ///   - limits: the same of limits.
+    ///   - confirm: what ``confirmClaim()`` asks.
     ///   - report: where ``progress(_:_:)`` goes.
     public init(
         type: JobType, key: String, attempt: Int, token: Int64, subject: String?, traceparent: String?,
-        locks: any JobLocks = UnsharedLocks(), report: @escaping @Sendable (JobProgress) -> Void = { _ in }
+        locks: any JobLocks = UnsharedLocks(), limits: any JobLimits = UnsharedLimits(),
+        confirm: @escaping @Sendable () async throws -> Void = {},
+        report: @escaping @Sendable (JobProgress) -> Void = { _ in }
     ) {
+        self.limits = limits
+        self.confirm = confirm
         self.report = report
         self.type = type
         self.key = key
@@ -71,6 +86,17 @@ public struct JobContext: Sendable {
         self.subject = subject
         self.traceparent = traceparent
         self.locks = locks
+    }
+}
+
+/// This attempt's claim could not be confirmed: another owns the job now, or nobody can tell.
+public struct ClaimLost: Error, Sendable, Equatable, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
+
+    /// What it means for an attempt that ends with it: nothing took effect, and nothing is spent.
+    public var failure: JobFailure {
+        JobFailure(.throttled(retryAfter: .seconds(1)), code: "claim.lost", message: description)
     }
 }
 

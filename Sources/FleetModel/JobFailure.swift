@@ -45,6 +45,8 @@ public struct JobFailure: Error, Sendable, Equatable, CustomStringConvertible {
         switch error {
         case let failure as JobFailure: self = failure
         case let error as LockError: self = error.failure
+        case let error as LimitError: self = error.failure
+        case let error as ClaimLost: self = error.failure
         case is CancellationError:
             self.init(.transient, code: "cancelled", message: "the handler was cancelled before it could finish")
         default: self.init(.transient, code: "\(Swift.type(of: error))", message: "\(error)")
