@@ -18,7 +18,8 @@ import Synchronization
 /// rest and hands them back unspent, flushes what is settled, gives its lease back, and returns.
 public final class Worker: Service {
     let configuration: WorkerConfiguration
-    private let definitions: [JobType: JobDefinition]
+    /// By their types' names.
+    private let definitions: [String: JobDefinition]
     let subsystems: [String]
     let logger: Logger
     private let pool: PostgresPool
@@ -51,16 +52,16 @@ public final class Worker: Service {
         _ configuration: WorkerConfiguration, definitions: [JobDefinition], logger: Logger,
         onReady: @escaping @Sendable () -> Void = {}
     ) {
-        var byType: [JobType: JobDefinition] = [:]
+        var byName: [String: JobDefinition] = [:]
         for definition in definitions {
-            let previous = byType.updateValue(definition, forKey: definition.type)
+            let previous = byName.updateValue(definition, forKey: definition.type.name)
             precondition(previous == nil, "two handlers for \(definition.type)")
         }
         self.configuration = configuration
-        self.definitions = byType
+        self.definitions = byName
         self.logger = logger
         self.onReady = onReady
-        subsystems = Set(byType.keys.map(\.subsystem)).sorted()
+        subsystems = Set(definitions.map(\.type.subsystem)).sorted()
         let topology = FleetBroker.topology(subsystems: subsystems)
         var amqp = configuration.amqp
         amqp.connectionName = "\(configuration.name) publishing"
@@ -161,7 +162,7 @@ public final class Worker: Service {
                 return .drained
             }
             logger.info(
-                "worker \(configuration.name) serves \(definitions.keys.map(\.name).sorted().joined(separator: ", "))")
+                "worker \(configuration.name) serves \(definitions.keys.sorted().joined(separator: ", "))")
             onReady()
             // What ends with an error ends the group: the others are cancelled, and draining follows from that.
             while let part = try await group.next() {
@@ -480,10 +481,8 @@ public final class Worker: Service {
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
             subject: arrival.job.subject, traceparent: arrival.job.traceparent,
-            locks: AttemptLocks(keeper: locks, claimant: claimant)
-        ) { [running] in
-            running.note($0, of: arrival.identity, token: ownership.token)
-        }
+            locks: AttemptLocks(keeper: locks, claimant: claimant),
+            report: { [running] in running.note($0, of: arrival.identity, token: ownership.token) })
         do {
             let output = try await arrival.run(context)
             guard output.utf8.count <= configuration.outputBytesMax else {
