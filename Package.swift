@@ -11,6 +11,7 @@ let strict: [SwiftSetting] = [
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
 let web: [Target.Dependency] = [
     .product(name: "Hummingbird", package: "hummingbird"),
@@ -50,6 +51,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -78,10 +80,12 @@ let package = Package(
         house(
             "FleetStore", ["FleetModel", "PostgresClient", log],
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
-        house("FleetWorker", fleet),
+        house("FleetObservability", [.product(name: "CoreMetrics", package: "swift-metrics")]),
+        house("FleetWorker", fleet + ["FleetObservability"]),
         house("FleetDispatcher", fleet),
         house(
-            "FleetHTTP", fleet + web + ["FleetDispatcher"], resources: [.embedInCode("openapi.json")]),
+            "FleetHTTP", fleet + web + ["FleetDispatcher", "FleetObservability"],
+            resources: [.embedInCode("openapi.json")]),
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
@@ -103,8 +107,9 @@ let package = Package(
         .executableTarget(
             name: "gaia",
             dependencies: fleet + [
-                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP", "APISubsystem",
-                "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient", "CFloor", "CMalloc", arguments,
+                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
+                "FleetObservability", "APISubsystem", "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
+                "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -136,6 +141,7 @@ let package = Package(
         tests(
             "FleetWorkerTests",
             ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
+        tests("FleetObservabilityTests", ["FleetObservability", metrics]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("APISubsystemTests", ["APISubsystem", "FleetModel", "FleetStack"], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.

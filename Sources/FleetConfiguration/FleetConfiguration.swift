@@ -50,6 +50,8 @@ public struct FleetConfiguration: Sendable {
     public var httpWaitsMax: Int
     public var httpWaitMax: Duration
     public var httpBodyBytesMax: Int
+    /// Where this process serves its metrics; nowhere when nil.
+    public var metricsListen: String?
     public var logLevel: String
 
     /// Reads file and environment.
@@ -91,6 +93,7 @@ public struct FleetConfiguration: Sendable {
         httpWaitsMax = try values.number("http.waits")
         httpWaitMax = .milliseconds(try values.number("http.wait_ms"))
         httpBodyBytesMax = try values.number("http.body_bytes")
+        metricsListen = values.text("metrics.listen")
         logLevel = try values.choice("log.level")
     }
 }

@@ -15,7 +15,9 @@ public struct Setting: Sendable {
     public let summary: String
 
     /// The environment variable: `GAIA_` and the key in capitals, dots as underscores.
-    public var variable: String {
+    public var variable: String { Self.variable(of: key) }
+
+    public static func variable(of key: String) -> String {
         "GAIA_" + key.uppercased().map { $0 == "." || $0 == "-" ? "_" : String($0) }.joined()
     }
 
@@ -71,6 +73,9 @@ public struct Setting: Sendable {
         Setting("http.waits", .number(1...100_000), "1000", "HTTP requests that wait for a job's end at once"),
         Setting("http.wait_ms", .number(1...60_000), "60000", "the longest that an HTTP request waits for a job's end"),
         Setting("http.body_bytes", .number(1_024...268_435_456), "4194304", "the largest HTTP request body"),
+        Setting(
+            "metrics.listen", .text, nil,
+            "where a worker or dispatcher serves its metrics, such as 127.0.0.1:9464; not at all when absent"),
         Setting(
             "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info",
             "the least level that is logged, to standard error"),

@@ -116,7 +116,7 @@ extension Worker {
     }
 
     /// What this worker reports with its lease.
-    var load: WorkerLoad {
+    public var load: WorkerLoad {
         let slots = shares.withLock { $0.slots }
         return WorkerLoad(
             busy: running.count,

@@ -4,6 +4,7 @@ import CMalloc
 import FleetDispatcher
 import FleetHTTP
 import FleetModel
+import FleetObservability
 import FleetService
 import FleetWorker
 import Foundation
@@ -79,7 +80,9 @@ struct WorkerCommand: AsyncParsableCommand {
                 let worker = Worker(
                     try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger,
                     onReady: { StartUpCode.release() })
-                try await serve([worker], logger: loaded.logger)
+                let registry = MetricsRegistry()
+                registry.collect(worker.metrics)
+                try await serve([worker] + (try loaded.metrics(registry).map { [$0] } ?? []), logger: loaded.logger)
             }
         }
     }
@@ -114,6 +117,7 @@ struct DispatcherCommand: AsyncParsableCommand {
                 // The last is shut down first: no request comes in while the dispatcher drains.
                 services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))
             }
+            if let metrics = try loaded.metrics(MetricsRegistry()) { services.append(metrics) }
             try await serve(services, logger: loaded.logger)
         }
     }
