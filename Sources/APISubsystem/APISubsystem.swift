@@ -11,7 +11,7 @@ import FleetModel
 /// ```
 ///
 /// A worker holds one `APISubsystem`, and through it one pool of connections for all its calls.
-public struct APISubsystem: Sendable {
+public struct APISubsystem: Subsystem {
     private let curl: CurlMulti
     private let responseBytesMax: Int
 

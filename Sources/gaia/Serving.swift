@@ -1,4 +1,3 @@
-import APISubsystem
 import ArgumentParser
 import CMalloc
 import FleetDispatcher
@@ -65,22 +64,11 @@ struct WorkerCommand: AsyncParsableCommand {
     func run() async throws {
         try await report {
             let loaded = try settings.load()
-            try await loaded.withAPI { api in
-                var definitions = Catalogue.definitions(api)
-                if !loaded.workerSubsystems.isEmpty {
-                    let known = Set(definitions.map(\.type.subsystem))
-                    for name in loaded.workerSubsystems where !known.contains(name) {
-                        throw CommandFailure(
-                            .configuration,
-                            "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))"
-                        )
-                    }
-                    definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
-                }
+            let registry = MetricsRegistry()
+            try await Catalogue.withHandlers(loaded, registry) { definitions in
                 let worker = Worker(
                     try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger,
                     onReady: { StartUpCode.release() })
-                let registry = MetricsRegistry()
                 registry.collect(worker.metrics)
                 try await serve([worker] + (try loaded.metrics(registry).map { [$0] } ?? []), logger: loaded.logger)
             }
