@@ -13,6 +13,19 @@ public struct CurlAddress: Sendable, Hashable, CustomStringConvertible {
         self.port = port
     }
 
+    /// - Parameter host: an address in its usual text form, such as `192.0.2.1` or `2001:db8::1`; the short, octal and
+    ///   hexadecimal forms that some parsers take are none.
+    public init?(host: String, port: UInt16) {
+        var bytes = [UInt8](repeating: 0, count: 16)
+        if inet_pton(AF_INET, host, &bytes) == 1 {
+            self.init(bytes: Array(bytes[..<4]), port: port)
+        } else if inet_pton(AF_INET6, host, &bytes) == 1 {
+            self.init(bytes: bytes, port: port)
+        } else {
+            return nil
+        }
+    }
+
     public var isIPv6: Bool { bytes.count == 16 }
 
     /// `192.0.2.1:443` or `[2001:db8::1]:443`.
