@@ -136,10 +136,11 @@ final class NetworkMetrics: Sendable {
         isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
     ) async rethrows -> Value {
         func change(_ by: Int) {
-            probesActive.record(state.withLock { state in
-                state.probes += by
-                return state.probes
-            })
+            probesActive.record(
+                state.withLock { state in
+                    state.probes += by
+                    return state.probes
+                })
         }
         change(1)
         defer { change(-1) }
@@ -156,16 +157,20 @@ final class NetworkMetrics: Sendable {
         if let handshake { handshakeTime.record(duration: handshake) }
     }
 
-    enum DownloadEnd { case done(Duration), kept, failed }
+    enum DownloadEnd {
+        case done(Duration)
+        case kept, failed
+    }
 
     func downloading<Value>(
         isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
     ) async rethrows -> Value {
         func change(_ by: Int) {
-            downloadsActive.record(state.withLock { state in
-                state.downloads += by
-                return state.downloads
-            })
+            downloadsActive.record(
+                state.withLock { state in
+                    state.downloads += by
+                    return state.downloads
+                })
         }
         change(1)
         defer { change(-1) }

@@ -37,10 +37,9 @@ public struct NetworkSettings: Sendable {
 
     public init(isAllowed: @escaping @Sendable ([UInt8], UInt16) -> Bool) { self.isAllowed = isAllowed }
 
-    /// - Parameter systemServers: the text of /etc/resolv.conf.
     func resolver(observe: @escaping @Sendable (ResolverEvent) -> Void) -> ResolverConfiguration {
         ResolverConfiguration(
-            servers: nameservers, tryTimeout: nameTryTimeout, tries: nameTries,
+            servers: nameservers.isEmpty ? Nameservers.system() : nameservers, tryTimeout: nameTryTimeout, tries: nameTries,
             cache: DNSCache.Limits(
                 entries: cachedAnswers, bytes: cachedBytes, ttlMin: ttlMin, ttlMax: ttlMax,
                 negativeTTLMax: negativeTTLMax), observe: observe)

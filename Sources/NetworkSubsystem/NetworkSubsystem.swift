@@ -35,13 +35,13 @@ public struct NetworkSubsystem: Sendable {
     let partials: PartialFiles
 
     /// - Parameters:
+    ///   - settings: what it allows itself.
     ///   - roots: the directories that downloads may go to.
     ///   - threads: where files are written; the caller's to close, after ``close()``.
-    ///   - guardian: which addresses probes and downloads may connect to.
     ///   - metrics: where counts go.
     /// - Throws: the certificate authorities of the settings cannot be read.
     public init(
-        _ settings: NetworkSettings = NetworkSettings(), roots: FileRoots, threads: FileThreads,
+        _ settings: NetworkSettings, roots: FileRoots, threads: FileThreads,
         metrics factory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         let metrics = NetworkMetrics(factory)

@@ -1,8 +1,22 @@
+internal import Glibc
+
 /// Which name servers to ask.
 public enum Nameservers {
     public static let port: UInt16 = 53
     /// More are not asked, as glibc has it.
     public static let countMax = 3
+
+    /// Those of this machine, as they are set now.
+    public static func system() -> [Endpoint] {
+        let descriptor = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC)
+        // Without the file it is the machine itself.
+        guard descriptor >= 0 else { return parse(resolvConf: "") }
+        defer { close(descriptor) }
+        let bytes = [UInt8](unsafeUninitializedCapacity: 64 << 10) { buffer, filled in
+            filled = max(0, read(descriptor, buffer.baseAddress, buffer.count))
+        }
+        return parse(resolvConf: String(decoding: bytes, as: UTF8.self))
+    }
 
     /// The `nameserver` lines of a resolv.conf. Its search list and options are not used: names are absolute here.
     ///

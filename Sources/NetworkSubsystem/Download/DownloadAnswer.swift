@@ -58,7 +58,9 @@ enum DownloadAnswer: Equatable {
         case 416:
             // What RFC 9110 has a server say when the part is all there is.
             let range = ContentRange(head.header("Content-Range") ?? "")
-            if part.isResumable, range?.first == nil, range?.total == part.offset, part.total == nil { return .complete }
+            if part.isResumable, range?.first == nil, range?.total == part.offset, part.total == nil {
+                return .complete
+            }
             return .misfit("the server has no bytes behind \(part.offset)")
         default: return .failed(failure(head, retryAfter))
         }

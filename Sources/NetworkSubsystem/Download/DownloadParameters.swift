@@ -78,12 +78,7 @@ public struct DownloadParameters: JobParameters {
     }
 
     public func validate() throws(InvalidParameters) {
-        do throws(CurlError) {
-            // By the parser that the call is made with.
-            _ = try CurlURL(url, rules: CurlURL.Rules(protocols: [.http, .https], credentials: false))
-        } catch {
-            throw InvalidParameters("'url' is none that can be called: \(error.message); write it as http://host/path")
-        }
+        _ = try host()
         _ = try target()
         if let checksum, Checksum(checksum) == nil {
             throw InvalidParameters("'checksum' must be sha256:, sha512: or md5: and so many hexadecimal digits")
@@ -107,6 +102,21 @@ public struct DownloadParameters: JobParameters {
         // What decides which bytes come is this handler's business.
         for name in headers.keys where ["range", "if-range", "accept-encoding"].contains(name.lowercased()) {
             throw InvalidParameters("'headers' must not have \(name): ranges and codings are the download's own")
+        }
+    }
+
+    /// The host of `url`, by which the fleet's limits are named.
+    func host() throws(InvalidParameters) -> String {
+        do throws(CurlError) {
+            // By the parser that the call is made with.
+            let origin = try CurlURL(url, rules: CurlURL.Rules(protocols: [.http, .https], credentials: false)).origin
+            // `https://host:443`
+            return origin.split(separator: "/").last.map {
+                String($0.prefix(upTo: $0.lastIndex(of: ":") ?? $0.endIndex))
+            }
+                ?? origin
+        } catch {
+            throw InvalidParameters("'url' is none that can be called: \(error.message); write it as http://host/path")
         }
     }
 

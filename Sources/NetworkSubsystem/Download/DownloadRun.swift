@@ -34,7 +34,7 @@ extension NetworkSubsystem {
             try await gate.withPlace {
                 let part = try await partials.open(
                     target, url: parameters.url, writer: FileWriter(key: context.key, token: context.token))
-                let transfer = DownloadTransfer(self, parameters, context, part)
+                let transfer = try DownloadTransfer(self, parameters, context, part)
                 do {
                     let begin = ContinuousClock.now
                     let received = try await transfer.run()
@@ -73,7 +73,8 @@ extension NetworkSubsystem {
             return sha256
         } catch let failure as JobFailure where failure.kind == .permanent && !isOfOneAttempt {
             try await part.discard()
-            throw JobFailure(.transient, code: failure.code, message: "\(failure.message); it was put together in parts")
+            throw JobFailure(
+                .transient, code: failure.code, message: "\(failure.message); it was put together in parts")
         }
     }
 
@@ -142,7 +143,8 @@ struct DownloadChecks: Sendable {
         try check(atLeast: bytes)
         if let size, bytes != size {
             throw JobFailure(
-                .permanent, code: "network.size-mismatch", message: "the file has \(bytes) bytes, and 'size' says \(size)")
+                .permanent, code: "network.size-mismatch",
+                message: "the file has \(bytes) bytes, and 'size' says \(size)")
         }
     }
 
@@ -164,7 +166,8 @@ struct DownloadChecks: Sendable {
         if let checksum, digest != checksum.digest {
             throw JobFailure(
                 .permanent, code: "network.checksum-mismatch",
-                message: "the file's \(checksum.algorithm.rawValue) is \(digest), and 'checksum' says \(checksum.digest)")
+                message:
+                    "the file's \(checksum.algorithm.rawValue) is \(digest), and 'checksum' says \(checksum.digest)")
         }
     }
 }

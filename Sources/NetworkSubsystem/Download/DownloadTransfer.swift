@@ -30,6 +30,8 @@ actor DownloadTransfer {
     private let parameters: DownloadParameters
     private let context: JobContext
     private let part: PartialFile
+    /// Of the URL, for limits.
+    private let host: String
     private let checks: DownloadChecks
     private let bandwidth: Bandwidth
     private let deadline: ContinuousClock.Instant
@@ -42,7 +44,8 @@ actor DownloadTransfer {
 
     init(
         _ subsystem: NetworkSubsystem, _ parameters: DownloadParameters, _ context: JobContext, _ part: PartialFile
-    ) {
+    ) throws {
+        host = try parameters.host()
         self.subsystem = subsystem
         self.parameters = parameters
         self.context = context
@@ -89,7 +92,8 @@ actor DownloadTransfer {
         guard part.state.isResumable, progress >= Self.progressBytes else { return JobFailure(error) }
         return JobFailure(
             .throttled(retryAfter: .zero), code: "network.to-be-continued",
-            message: "this attempt's time is over with \(progress) bytes more; the next goes on at \(part.state.offset)")
+            message: "this attempt's time is over with \(progress) bytes more; the next goes on at \(part.state.offset)"
+        )
     }
 
     private func ask() async throws {
@@ -104,7 +108,7 @@ actor DownloadTransfer {
         }
         // The rest of its time: a wait for bandwidth counts for it too.
         let left = max(.milliseconds(1), deadline - .now)
-        let response = try await subsystem.curl.perform(
+        _ = try await subsystem.curl.perform(
             CurlRequest(
                 url: parameters.url, headers: headers, timeout: left, idleTimeout: subsystem.settings.idleTimeout,
                 maxResponseBytes: Int(subsystem.settings.downloadBytesMax), receiveWindow: Self.receiveWindow,
@@ -116,7 +120,6 @@ actor DownloadTransfer {
             case .bytes(let bytes): try await take(bytes)
             }
         }
-        if part.state.total == nil, response.status == 206 { return }
     }
 
     private func take(_ head: CurlHead, asked state: PartialState) async throws {
@@ -158,6 +161,4 @@ actor DownloadTransfer {
         context.progress(done, "\(state.offset) bytes" + (state.total.map { " of \($0)" } ?? ""))
     }
 
-    /// Of the URL, for limits.
-    private var host: String { CurlURL.host(of: parameters.url) }
 }

@@ -80,7 +80,7 @@ final class PartialFile: Sendable {
     func append(_ bytes: [UInt8]) async throws {
         try await run { parts in
             let offset = parts.state.offset
-            try bytes.withUnsafeBytes { bytes throws(FileError) in try parts.file?.write(bytes, at: offset) }
+            try bytes.withUnsafeBytes { try parts.file?.write($0, at: offset) }
             parts.state.offset += Int64(bytes.count)
         }
     }
@@ -145,14 +145,14 @@ final class PartialFile: Sendable {
     private static func readRecord(
         _ name: String, in directory: borrowing RootedDirectory
     ) throws(FileError) -> Record? {
+        let bytes: [UInt8]
         do {
-            let bytes = try directory.file(name).read(at: 0, count: recordBytesMax)
-            // One that a crash has cut says nothing.
-            do { return try JSONDecoder().decode(Record.self, from: Data(bytes)) } catch { return nil }
-        } catch let error as FileError {
-            if error.reason == .notFound { return nil }
-            throw error
+            bytes = try directory.file(name).read(at: 0, count: recordBytesMax)
+        } catch  where error.reason == .notFound {
+            return nil
         }
+        // One that a crash has cut says nothing.
+        do { return try JSONDecoder().decode(Record.self, from: Data(bytes)) } catch { return nil }
     }
 
     /// By rename, so that a reader sees one record or the other. A version that has no name has no record.
@@ -167,11 +167,11 @@ final class PartialFile: Sendable {
             throw FileError(.busy, "\(target)", "is being downloaded by another attempt")
         }
         let record = Record(url: url, validator: validator, total: parts.state.total, part: parts.name)
-        let bytes = try JSONEncoder().encode(record)
+        let bytes = Array(try JSONEncoder().encode(record))
         let temporary = "\(stem)-\(token).tmp"
         try Self.removeIfPresent(temporary, in: parts.directory)
         let file = try parts.directory.file(temporary, .creating(mode: 0o640))
-        try bytes.withUnsafeBytes { bytes throws(FileError) in try file.write(bytes, at: 0) }
+        try bytes.withUnsafeBytes { try file.write($0, at: 0) }
         try parts.directory.rename(temporary, to: parts.directory, recordName, replacing: true)
     }
 

@@ -146,7 +146,8 @@ extension NetworkSubsystem {
             }
             metrics.cacheHolds(resolver.cached)
             return ResolveOutput(
-                name: parameters.name, answers: answers, durationMilliseconds: (ContinuousClock.now - begin).milliseconds)
+                name: parameters.name, answers: answers,
+                durationMilliseconds: (ContinuousClock.now - begin).milliseconds)
         }
     }
 }
