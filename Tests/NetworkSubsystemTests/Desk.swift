@@ -1,3 +1,4 @@
+import AddressPolicy
 import CurlClient
 import FleetModel
 import FleetStack
@@ -35,14 +36,15 @@ final class Desk: Sendable {
     let metrics = TestMetrics()
     private let threads = FileThreads(named: "test-files", count: 2)
 
-    init(_ change: (inout NetworkSettings) -> Void = { _ in }) throws {
+    init(_ change: (inout NetworkSettings) throws -> Void = { _ in }) throws {
         var template = Array("/tmp/gaia-network-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Failure("mkdtemp: \(errno)") }
         directory = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        var settings = NetworkSettings(isAllowed: { _, _ in true })
+        var settings = NetworkSettings()
+        settings.addresses = try AddressPolicy(allowing: ["127.0.0.1", "::1"])
         settings.idleTimeout = .seconds(5)
         settings.limitWait = .seconds(5)
-        change(&settings)
+        try change(&settings)
         subsystem = try NetworkSubsystem(
             settings, roots: try FileRoots([try FileRoot(name: "data", directory: directory)]), threads: threads,
             metrics: metrics)
@@ -50,7 +52,7 @@ final class Desk: Sendable {
 
     /// A desk that is closed and cleared away at the end, whatever the end is.
     static func with<Value>(
-        _ change: (inout NetworkSettings) -> Void = { _ in }, _ body: (Desk) async throws -> Value
+        _ change: (inout NetworkSettings) throws -> Void = { _ in }, _ body: (Desk) async throws -> Value
     ) async throws -> Value {
         let desk = try Desk(change)
         let result: Result<Value, any Error>
@@ -139,14 +141,17 @@ final class FileServer: Sendable {
         var open: Int
     }
 
+    let host: String
     let port: Int
     private let process: ChildProcess
 
     static let shared = Task { try await FileServer() }
 
-    init() async throws {
+    /// - Parameter host: one of the loopback addresses.
+    init(host: String = "127.0.0.1") async throws {
+        self.host = host
         process = try ChildProcess.start(
-            executable: "python3", arguments: [Self.resource("files.py")], output: .capture)
+            executable: "python3", arguments: [Self.resource("files.py"), host], output: .capture)
         _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
         guard let port = Int(process.standardOutput.filter { !$0.isWhitespace }) else {
             throw Failure("the server named no port: \(process.capturedOutput)")
@@ -162,14 +167,14 @@ final class FileServer: Sendable {
 
     /// A URL of its own for each test.
     func url(_ size: Int, _ options: String = "", id: String = UUID().uuidString) -> (url: String, id: String) {
-        ("http://127.0.0.1:\(port)/f/\(size)?id=\(id)&\(options)", id)
+        ("http://\(host):\(port)/f/\(size)?id=\(id)&\(options)", id)
     }
 
     func stats() async throws -> Stats {
         let client = CurlMulti(maxConnections: 1, maxConnectionsPerHost: 1, maxInFlight: 1)
         let answer: Result<CurlResponse, CurlError>
         do throws(CurlError) {
-            answer = .success(try await client.perform(CurlRequest(url: "http://127.0.0.1:\(port)/stats")))
+            answer = .success(try await client.perform(CurlRequest(url: "http://\(host):\(port)/stats")))
         } catch {
             answer = .failure(error)
         }

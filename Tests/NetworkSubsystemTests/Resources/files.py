@@ -13,12 +13,13 @@ hold=N          nothing is sent before N connections are open
 status=N&after=S  this status, with Retry-After
 redirect=URL    302
 
-/stats gives what was asked, and how many connections were open at once. Prints its port.
+/stats gives what was asked, and how many connections were open at once. Listens on the address in its argument, prints the port.
 """
 
 import asyncio
 import json
 import random
+import sys
 from urllib.parse import parse_qs, urlsplit
 
 BLOCK = random.Random(1).randbytes(1 << 20)
@@ -125,7 +126,7 @@ async def serve(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=2048)
+    server = await asyncio.start_server(serve, sys.argv[1], 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
