@@ -71,8 +71,11 @@ let package = Package(
         // Their Swift faces: none knows what a job is.
         house("AMQPClient", ["CRabbitMQ", log]),
         house("PostgresClient", ["CPostgres", log]),
-        house("CurlClient", ["CCurl"]),
+        house("CurlClient", ["CCurl", "AddressPolicy"]),
         house("RootedFiles", ["CFiles"]),
+
+        // Which addresses jobs may have connected to: for everything that connects on their behalf.
+        house("AddressPolicy"),
 
         // The fleet.
         house("FleetModel"),
@@ -129,7 +132,8 @@ let package = Package(
 
         // Tests, and what they are written with.
         house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack"]),
-        tests("CurlClientTests", ["CurlClient", "FleetStack"], exclude: ["Resources"]),
+        tests("AddressPolicyTests", ["AddressPolicy"]),
+        tests("CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack"], exclude: ["Resources"]),
         tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),

@@ -16,7 +16,8 @@ public struct CurlConfiguration: Sendable {
     public var idleConnectionTimeout: Duration
     public var userAgent: String
     /// Sees the address that is about to be connected to, and says whether it may be. Runs on the client's thread, for every
-    /// connection of every hop: it must be quick and must not block. `nil` allows all.
+    /// connection of every hop: it must be quick and must not block. `nil` allows all; for URLs that strangers choose see
+    /// ``guarding(by:onRefusal:)``.
     public var resolveGuard: (@Sendable (CurlAddress) -> Bool)?
     /// Told when the last reference goes without a ``CurlMulti/close()`` before it.
     public var onMisuse: @Sendable (String) -> Void

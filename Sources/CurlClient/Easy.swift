@@ -1,3 +1,4 @@
+internal import AddressPolicy
 internal import CCurl
 internal import Glibc
 
@@ -32,6 +33,7 @@ final class Easy {
     private var opened = 0
     private var socketFailure: SocketFailure?
     private var origin = ""
+    private var host = ""
     private var connectTo: UnsafeMutablePointer<curl_slist>?
     /// Whether a receiver waits for what comes in; then at most so many bytes are taken before these have been handed over.
     private var bytesPerHandOver: Int?
@@ -63,6 +65,7 @@ final class Easy {
         bytesPerHandOver = isStreamed ? min(request.receiveWindow, Self.bytesPerHandOverMax) : nil
         watchesIdleness = request.idleTimeout != nil
         origin = hop.url.origin
+        host = hop.url.host
         sink = ResponseSink(
             limits: .init(
                 bodyBytes: request.maxResponseBytes, headerBytes: settings.maxHeaderBytes,
@@ -101,9 +104,9 @@ final class Easy {
         try handle.set(CURLOPT_MAXAGE_CONN, settings.idleConnectionSeconds)
     }
 
-    private func setConnectTo(_ origin: String, _ address: CurlAddress) throws(CurlError) {
+    private func setConnectTo(_ origin: String, _ address: IPAddress) throws(CurlError) {
         let host = origin.drop { $0 != "/" }.drop { $0 == "/" }
-        connectTo = curl_slist_append(nil, "\(host):\(address.isIPv6 ? "[\(address.host)]" : address.host):")
+        connectTo = curl_slist_append(nil, "\(host):\(address.isIPv6 ? "[\(address)]" : "\(address)"):")
         guard connectTo != nil else { throw CurlError(.interrupted, "out of memory adding an address") }
         try handle.check(CURLOPT_CONNECT_TO, ccurl_easy_set_list(handle.raw, CURLOPT_CONNECT_TO, connectTo))
     }
@@ -248,7 +251,7 @@ final class Easy {
             case .refused(let address):
                 return CurlError(
                     .addressRefused,
-                    "\(origin): the name stands for \(address.host), to which this client may not connect")
+                    "\(origin): the name stands for \(address.ip), to which this client may not connect")
             case .system(let number):
                 return CurlError(.connect, "\(origin): no socket could be opened: \(String(cString: strerror(number)))")
             }
@@ -302,7 +305,9 @@ final class Easy {
     /// The one place where a connection begins, after the name has become an address.
     fileprivate func openSocket(_ target: UnsafePointer<curl_sockaddr>) -> curl_socket_t {
         noteLookup()
-        let address = ccurl_socket_address(target).flatMap { CurlAddress($0) }
+        let address = ccurl_socket_address(target).flatMap { IPAddress.read($0) }.map {
+            CurlAddress($0.ip, port: $0.port, urlHost: host)
+        }
         if let guardian = settings.guardian {
             guard let address, guardian(address) else {
                 if let address { socketFailure = .refused(address) }

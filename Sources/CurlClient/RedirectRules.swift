@@ -1,3 +1,5 @@
+internal import AddressPolicy
+
 /// Where a 3xx answer leads (RFC 9110, 15.4): pure, so that every rule is tested without a server.
 enum RedirectRules {
     /// The next hop, or `nil` when this answer is the response: no redirect, or one without a place to go.
@@ -44,7 +46,7 @@ struct Hop: Sendable {
     var redirectsLeft: Int
     let rules: CurlURL.Rules
     /// Where to connect to, for this origin.
-    let pin: (origin: String, address: CurlAddress)?
+    let pin: (origin: String, address: IPAddress)?
 
     /// Whether the hop's host has to be looked up.
     var needsLookup: Bool { url.needsLookup && url.origin != pin?.origin }
@@ -70,7 +72,7 @@ struct Hop: Sendable {
         rules = CurlURL.Rules(protocols: request.allowedProtocols, credentials: request.allowCredentialsInURL)
         url = try CurlURL(request.url, rules: rules)
         if let text = request.connectAddress {
-            guard let address = CurlAddress(host: text, port: 0) else {
+            guard let address = IPAddress(text) else {
                 throw CurlError(.badRequest, "the address to connect to is no literal one")
             }
             pin = (url.origin, address)

@@ -197,7 +197,7 @@ extension ServerTests {
                     request.connectAddress = "0177.1"
                     #expect(try await failure(client, request).kind == .badRequest)
                 }
-                try await withClient(CurlConfiguration(resolveGuard: { $0.host != "127.0.0.2" })) {
+                try await withClient(CurlConfiguration(resolveGuard: { "\($0.ip)" != "127.0.0.2" })) {
                     client async throws in
                     var request = CurlRequest(url: server.url("/echo", host: "no-such-name.invalid"))
                     request.connectAddress = "127.0.0.2"
