@@ -30,6 +30,8 @@ public struct FleetConfiguration: Sendable {
     public var workerLendsSlots: Bool
     public var workerLease: Duration
     public var workerDrain: Duration
+    /// After how long a job was slow for whom it was done.
+    public var workerSlow: Duration
     public var dispatcherPoll: Duration
     public var dispatcherGrace: Duration
     public var payloadBytesMax: Int
@@ -77,6 +79,7 @@ public struct FleetConfiguration: Sendable {
         workerLendsSlots = try values.choice("worker.lend_slots") == "true"
         workerLease = .milliseconds(try values.number("worker.lease_ms"))
         workerDrain = .milliseconds(try values.number("worker.drain_ms"))
+        workerSlow = .milliseconds(try values.number("worker.slow_ms"))
         dispatcherPoll = .milliseconds(try values.number("dispatcher.poll_ms"))
         dispatcherGrace = .milliseconds(try values.number("dispatcher.grace_ms"))
         payloadBytesMax = try values.number("limits.payload_bytes")

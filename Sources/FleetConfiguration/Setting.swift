@@ -47,6 +47,9 @@ public struct Setting: Sendable {
             "worker.drain_ms", .number(0...3_600_000), "25000",
             "how long running jobs may go on after SIGTERM before they are handed back"),
         Setting(
+            "worker.slow_ms", .number(1...86_400_000), "10000",
+            "after how long a job with a subject was slow for whom it was done, of which an event tells"),
+        Setting(
             "dispatcher.poll_ms", .number(10...60_000), "200", "how often the agenda and the workers are looked at"),
         Setting(
             "dispatcher.grace_ms", .number(0...60_000), "1000",

@@ -36,6 +36,7 @@ public final class Worker: Service {
     /// Subsystems whose queue was deleted, for the upkeep to see to.
     let lostQueues = LostQueues()
     private let locks: LockKeeper
+    let limits: LimitKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
     /// Called once, when the first deliveries may arrive.
@@ -91,14 +92,15 @@ public final class Worker: Service {
         shares = Mutex(SlotShares(declared: slots))
         settler = Settler(
             running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
-            fault: configuration.fault, logger: logger, counters: counters)
+            fault: configuration.fault, slow: configuration.slow, logger: logger, counters: counters)
         var listening = configuration.database
         listening.applicationName = "gaia orders"
         orders = PostgresListener(
-            configuration: listening, channels: [FleetStore.controlChannel], logger: logger)
+            configuration: listening, channels: [FleetStore.controlChannel, FleetStore.limitChannel], logger: logger)
         lease = LeaseKeeper(
             store: store, database: configuration.database, lease: configuration.lease, logger: logger)
         locks = LockKeeper(store: store, database: configuration.database, logger: logger)
+        limits = LimitKeeper(store: store, worker: configuration.name, logger: logger)
     }
 
     // MARK: Life
@@ -115,6 +117,7 @@ public final class Worker: Service {
                     logger: logger)
                 // Before anything is taken: what rested when the worker was stopped rests still.
                 try await lookForPauses()
+                try await limits.prepare()
                 owner = try await lease.begin(card)
             } catch {
                 await pool.close()
@@ -142,6 +145,11 @@ public final class Worker: Service {
             add { await self.lease.hold(load: { self.load }, onFenced: { self.fence() }) }
             add {
                 await self.locks.run(worker: worker) {
+                    await self.lease.refused($0, load: { self.load }, onFenced: { self.fence() })
+                }
+            }
+            add {
+                await self.limits.run(owner: { await self.lease.present }) {
                     await self.lease.refused($0, load: { self.load }, onFenced: { self.fence() })
                 }
             }
@@ -201,6 +209,7 @@ public final class Worker: Service {
         await running.empty()
         await settler.finish()
         locks.end()
+        limits.end()
         overdue.cancel()
         await consumer.close()
         await publisher.close()
@@ -457,7 +466,7 @@ public final class Worker: Service {
                 let timeout = arrival.definition.timeout
                 let isShort = ownership.remaining.map { $0 < timeout } ?? false
                 return RunningJobs.Run(
-                    arrival, ownership, expiry: now + min(timeout, ownership.remaining ?? timeout),
+                    arrival, ownership, begun: now, expiry: now + min(timeout, ownership.remaining ?? timeout),
                     expiryKind: isShort ? .deadline : .timeout
                 ) {
                     let outcome = await self.execute(arrival, ownership, owner)
@@ -481,7 +490,8 @@ public final class Worker: Service {
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
             subject: arrival.job.subject, traceparent: arrival.job.traceparent,
-            locks: AttemptLocks(keeper: locks, claimant: claimant),
+            locks: AttemptLocks(keeper: locks, claimant: claimant), limits: limits,
+            confirm: { [store] in try await store.confirm(claimant) },
             report: { [running] in running.note($0, of: arrival.identity, token: ownership.token) })
         do {
             let output = try await arrival.run(context)
@@ -505,7 +515,9 @@ public final class Worker: Service {
     ///
     /// - Parameter outcome: nil when the handler was given up.
     private func settle(_ identity: JobIdentity, _ token: Int64, _ outcome: Outcome?) {
-        guard let (arrival, ownership, interruption) = running.beginSettling(identity, token: token) else { return }
+        guard let (arrival, ownership, interruption, begun) = running.beginSettling(identity, token: token) else {
+            return
+        }
         var outcome = outcome ?? .failed(arrival.definition.failure(of: CancellationError()))
         // A handler that succeeded in spite of its interruption has succeeded.
         if case .failed(let failure) = outcome, let interruption {
@@ -533,7 +545,7 @@ public final class Worker: Service {
         let settlement = Settlement(
             outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax, age: ownership.age, policy: policy,
             using: &random)
-        settler.endings.append(Ending(arrival: arrival, ownership: ownership, settlement: settlement))
+        settler.endings.append(Ending(arrival: arrival, ownership: ownership, begun: begun, settlement: settlement))
     }
 
     /// Ends what has run too long; the handler is told by cancellation, and given up when it does not listen.
