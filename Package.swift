@@ -63,6 +63,8 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .target(name: "CSpawn"),
+        // libssl-dev, zlib1g-dev
+        .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
@@ -70,6 +72,7 @@ let package = Package(
         house("AMQPClient", ["CRabbitMQ", log]),
         house("PostgresClient", ["CPostgres", log]),
         house("CurlClient", ["CCurl"]),
+        house("RootedFiles", ["CFiles"]),
 
         // The fleet.
         house("FleetModel"),
@@ -129,6 +132,7 @@ let package = Package(
         tests("CurlClientTests", ["CurlClient", "FleetStack"], exclude: ["Resources"]),
         tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
+        tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),
         tests("FleetConfigurationTests", ["FleetConfiguration"]),

@@ -1,0 +1,225 @@
+import CFiles
+import Dispatch
+import Glibc
+import Synchronization
+
+/// A few threads for calls that block, with a bounded queue: the cooperative pool must never wait for a disk.
+///
+/// Long work goes in steps. After each step it stands at the end of the queue again, so that a file of a gigabyte takes
+/// turns with small ones instead of holding a thread, and its task's cancellation is seen between two steps.
+public final class FileThreads: Sendable {
+    /// What a step says.
+    public enum Step<Value> {
+        case more
+        case done(Value)
+    }
+
+    /// How busy the threads are.
+    public struct Load: Sendable, Hashable {
+        public var threads: Int
+        /// Threads that run a step now.
+        public var active: Int
+        /// Work that waits for a thread.
+        public var queued: Int
+    }
+
+    private struct State {
+        var queue = Ring()
+        var active = 0
+        var running: Int
+        var isClosed = false
+        var closers: [CheckedContinuation<Void, Never>] = []
+    }
+
+    /// What the threads hold, so that they do not keep their owner alive.
+    private final class Shared: Sendable {
+        let state: Mutex<State>
+        /// One count for each work in the queue, and one for each thread at the end.
+        let signal = DispatchSemaphore(value: 0)
+
+        init(threads: Int) { state = Mutex(State(running: threads)) }
+    }
+
+    private let shared: Shared
+    private let threads: Int
+    private let queueMax: Int
+
+    /// - Parameters:
+    ///   - name: as ps and top show the threads, at most 15 bytes.
+    ///   - count: threads.
+    ///   - queueMax: how much work may wait; more is refused as busy.
+    public init(named name: String, count: Int, queueMax: Int = 10_000) {
+        precondition(count > 0 && queueMax > 0, "threads and queue need a size")
+        shared = Shared(threads: count)
+        threads = count
+        self.queueMax = queueMax
+        for _ in 0..<count {
+            Self.start { [shared] in
+                gaia_name_thread(name)
+                Self.serve(shared)
+            }
+        }
+    }
+
+    deinit { end() }
+
+    public var load: Load {
+        shared.state.withLock { Load(threads: threads, active: $0.active, queued: $0.queue.count) }
+    }
+
+    /// Runs `body` on a thread. A task that is cancelled while it waits in the queue does not run it; once begun it runs to
+    /// its end.
+    ///
+    /// - Throws: what `body` throws, `CancellationError`, or ``FileError/Reason/busy`` when too much waits already.
+    public func run<Value: Sendable>(_ body: sending @escaping () throws -> Value) async throws -> Value {
+        try await inSteps { .done(try body()) }
+    }
+
+    /// Calls `step` on a thread until it says that it is done; never two at a time, in turns with other work.
+    ///
+    /// - Throws: what `step` throws, `CancellationError` between two steps, or ``FileError/Reason/busy`` at the start.
+    public func inSteps<Value: Sendable>(_ step: sending @escaping () throws -> Step<Value>) async throws -> Value {
+        let cancelled = Flag()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Value, any Error>) in
+                let work = Work { isRefused in
+                    do {
+                        if isRefused { throw FileError(.busy, "file", "operations queue up; try again later") }
+                        if cancelled.isSet { throw CancellationError() }
+                        switch try step() {
+                        case .more: return true
+                        case .done(let value): continuation.resume(returning: value)
+                        }
+                    } catch {
+                        continuation.resume(throwing: error)
+                    }
+                    return false
+                }
+                enqueue(work)
+            }
+        } onCancel: {
+            cancelled.set()
+        }
+    }
+
+    /// Finishes what is queued, and returns when the threads have ended. What comes later is refused as busy.
+    public func close() async {
+        end()
+        await withCheckedContinuation { continuation in
+            let isOver = shared.state.withLock { state in
+                if state.running > 0 { state.closers.append(continuation) }
+                return state.running == 0
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    private func end() {
+        let isFirst = shared.state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        if isFirst { for _ in 0..<threads { shared.signal.signal() } }
+    }
+
+    private func enqueue(_ work: Work) {
+        let isTaken = shared.state.withLock { state in
+            guard !state.isClosed, state.queue.count < queueMax else { return false }
+            state.queue.append(work)
+            return true
+        }
+        if isTaken { shared.signal.signal() } else { _ = work.step(true) }
+    }
+
+    private static func serve(_ shared: Shared) {
+        while true {
+            shared.signal.wait()
+            let work = shared.state.withLock { state -> Work? in
+                let work = state.queue.popFirst()
+                if work != nil { state.active += 1 }
+                return work
+            }
+            // A count without work is the sign to end; it comes after all work that was taken.
+            guard let work else { break }
+            let isUnfinished = work.step(false)
+            let isAgain = shared.state.withLock { state in
+                state.active -= 1
+                if isUnfinished { state.queue.append(work) }
+                return isUnfinished
+            }
+            if isAgain { shared.signal.signal() }
+        }
+        let closers = shared.state.withLock { state -> [CheckedContinuation<Void, Never>] in
+            state.running -= 1
+            if state.running > 0 { return [] }
+            defer { state.closers = [] }
+            return state.closers
+        }
+        for closer in closers { closer.resume() }
+    }
+}
+
+extension FileThreads {
+    /// Something to be called until it says that it is finished.
+    private final class Work: @unchecked Sendable {
+        // Sendable: the queue hands it to one thread at a time, by way of a lock.
+        /// The argument is whether it is refused; the result, whether there is more.
+        let step: (Bool) -> Bool
+        init(step: @escaping (Bool) -> Bool) { self.step = step }
+    }
+
+    private final class Flag: Sendable {
+        private let value = Atomic(false)
+        var isSet: Bool { value.load(ordering: .acquiring) }
+        func set() { value.store(true, ordering: .releasing) }
+    }
+
+    /// A queue whose ends both cost the same however long it is.
+    private struct Ring {
+        private var slots: [Work?] = Array(repeating: nil, count: 64)
+        private var head = 0
+        private(set) var count = 0
+
+        mutating func append(_ work: Work) {
+            if count == slots.count {
+                slots = Array(slots[head...] + slots[..<head]) + Array(repeating: nil, count: count)
+                head = 0
+            }
+            slots[(head + count) % slots.count] = work
+            count += 1
+        }
+
+        mutating func popFirst() -> Work? {
+            guard count > 0 else { return nil }
+            defer {
+                slots[head] = nil
+                head = (head + 1) % slots.count
+                count -= 1
+            }
+            return slots[head]
+        }
+    }
+
+    /// Starts a thread on which no signal is handled: handlers belong to the program's other threads.
+    private static func start(_ body: @escaping @Sendable () -> Void) {
+        final class Body: Sendable {
+            let run: @Sendable () -> Void
+            init(run: @escaping @Sendable () -> Void) { self.run = run }
+        }
+        var all = sigset_t()
+        var previous = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &previous)
+        defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, nil,
+            { context in
+                guard let context else { return nil }
+                Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
+                return nil
+            }, Unmanaged.passRetained(Body(run: body)).toOpaque())
+        precondition(result == 0, "no thread for files can be started: \(String(cString: strerror(result)))")
+        pthread_detach(thread)
+    }
+}
