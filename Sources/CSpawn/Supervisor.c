@@ -84,7 +84,7 @@ static const struct gaia_job_request *mapped(int file) {
     void *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
     if (bytes == MAP_FAILED) return NULL;
     const struct gaia_job_request *request = bytes;
-    if (request->text_bytes != size - sizeof *request || request->group_count > GAIA_GROUPS_MAX) {
+    if (request->text_bytes != size - sizeof *request || request->account.group_count > GAIA_GROUPS_MAX) {
         errno = EINVAL;
         return NULL;
     }
@@ -115,10 +115,10 @@ static pid_t start(
         .own_session = true,
         .parent_death_signal = SIGKILL,
         .switch_user = request->switch_user,
-        .user = request->user,
-        .group = request->group,
-        .groups = request->groups,
-        .group_count = request->group_count,
+        .user = request->account.user,
+        .group = request->account.group,
+        .groups = request->account.groups,
+        .group_count = request->account.group_count,
         .limits = &request->limits,
         .no_new_privileges = true,
         .niceness = (int)request->niceness,

@@ -50,8 +50,6 @@ enum gaia_order_descriptor {
     GAIA_ORDER_COUNT,
 };
 
-#define GAIA_GROUPS_MAX 256
-
 /// What a job shall be. In the file follow the arguments and then the environment, each text ended by NUL.
 struct gaia_job_request {
     struct gaia_spawn_limits limits;  // of each process
@@ -63,10 +61,7 @@ struct gaia_job_request {
     uint32_t niceness;
     uint32_t oom_score_adjustment;
     uint32_t switch_user;
-    uint32_t user;
-    uint32_t group;
-    uint32_t group_count;
-    uint32_t groups[GAIA_GROUPS_MAX];
+    struct gaia_account account;      // whom to become, with switch_user
     uint32_t argument_count;
     uint32_t variable_count;
     uint64_t text_bytes;

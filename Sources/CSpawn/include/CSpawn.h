@@ -74,11 +74,31 @@ struct gaia_spawn_failure {
 /// has been reaped by then. The child starts with no signal blocked and all dispositions at their default.
 pid_t gaia_spawn(const struct gaia_spawn_request *_Nonnull request, struct gaia_spawn_failure *_Nonnull failure);
 
+/// The most groups that an account is taken with. Linux allows 65,536 a process; a service account is in a handful.
+#define GAIA_GROUPS_MAX 256
+
+/// A user of the system with its groups, as a child becomes it.
+struct gaia_account {
+    uid_t user;
+    gid_t group;
+    size_t group_count;
+    gid_t groups[GAIA_GROUPS_MAX];
+};
+
+/// Looks a user up by name: 1, 0 when there is none, or -1 and errno (E2BIG: in too many groups).
+int gaia_account_find(const char *_Nonnull name, struct gaia_account *_Nonnull account);
+
 /// A descriptor that stays bound to the process which has this id now, whatever becomes of the number; -1 and errno.
 int gaia_pidfd_open(pid_t process);
 
 /// Sends a signal to the very process behind the descriptor; 0, or -1 and errno (ESRCH once it has ended).
 int gaia_pidfd_send_signal(int pidfd, int signal);
+
+/// Names the calling thread in ps and top; Linux keeps 15 bytes.
+void gaia_thread_named(const char *_Nonnull name);
+
+/// O_PATH, which Swift's view of glibc lacks: a descriptor that only stands for a file.
+extern const int gaia_open_path;
 
 /// A pipe whose both ends are closed by exec; 0, or -1 and errno.
 int gaia_pipe(int ends[_Nonnull 2]);
@@ -88,5 +108,6 @@ int gaia_pipe(int ends[_Nonnull 2]);
 #endif
 
 #include "CKeeper.h"
+#include "CWatch.h"
 
 #endif
