@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +52,44 @@ static void lay_out_descriptors(const struct gaia_spawn_request *request, int re
         give_up(report, GAIA_SPAWN_STEP_DESCRIPTORS);
 }
 
+/// Sets one limit, softly and hard, or as near as the parent's own allows.
+static void limit(int resource, uint64_t value, uint64_t hard_margin, int report) {
+    if (value == 0) return;
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0) give_up(report, GAIA_SPAWN_STEP_LIMITS);
+    if (value + hard_margin < limit.rlim_max) limit.rlim_max = value + hard_margin;
+    limit.rlim_cur = value < limit.rlim_max ? value : limit.rlim_max;
+    if (setrlimit(resource, &limit) != 0) give_up(report, GAIA_SPAWN_STEP_LIMITS);
+}
+
+static void set_limits(const struct gaia_spawn_limits *limits, int report) {
+    const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+    if (setrlimit(RLIMIT_CORE, &no_core) != 0) give_up(report, GAIA_SPAWN_STEP_LIMITS);
+    // The second in between is what tells, by its signal, that it was this limit.
+    limit(RLIMIT_CPU, limits->cpu_seconds, 1, report);
+    limit(RLIMIT_FSIZE, limits->file_bytes, 0, report);
+    limit(RLIMIT_NOFILE, limits->open_files, 0, report);
+    limit(RLIMIT_NPROC, limits->user_processes, 0, report);
+    limit(RLIMIT_AS, limits->address_space_bytes, 0, report);
+}
+
+/// Offers the child to the kernel when memory runs out. Raising one's own figure needs no right; where /proc is missing
+/// the child is an ordinary candidate, which is no reason not to run.
+static void offer_to_oom_killer(int adjustment) {
+    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file < 0) return;
+    char text[16];
+    int length = 0;
+    // By hand: stdio of a vfork child would use the parent's locks.
+    char digits[8];
+    int count = 0;
+    for (int rest = adjustment; rest > 0 && count < 8; rest /= 10) digits[count++] = (char)('0' + rest % 10);
+    while (count > 0) text[length++] = digits[--count];
+    ssize_t ignored = write(file, text, (size_t)length);
+    (void)ignored;
+    close(file);
+}
+
 static void become_user(const struct gaia_spawn_request *request, int report) {
     // The bare system calls: glibc's functions change every thread of the process by way of signals, and in a vfork
     // child those threads are the parent's.
@@ -69,6 +108,8 @@ static _Noreturn void become_child(const struct gaia_spawn_request *request, pid
     for (int signal = 1; signal < NSIG; signal++) syscall(SYS_rt_sigaction, signal, default_action, NULL, NSIG / 8);
 
     if (request->own_session && setsid() < 0) give_up(report, GAIA_SPAWN_STEP_SESSION);
+    // Before the change of user, after which the file is root's.
+    if (request->oom_score_adjustment > 0) offer_to_oom_killer(request->oom_score_adjustment);
     if (request->switch_user) become_user(request, report);
     if (request->parent_death_signal != 0) {
         // After the change of user, which clears it.
@@ -77,12 +118,29 @@ static _Noreturn void become_child(const struct gaia_spawn_request *request, pid
         if (getppid() != parent) _exit(127);
     }
     if (request->directory != NULL && chdir(request->directory) != 0) give_up(report, GAIA_SPAWN_STEP_DIRECTORY);
+    if (request->directory_descriptor >= 0 && fchdir(request->directory_descriptor) != 0)
+        give_up(report, GAIA_SPAWN_STEP_DIRECTORY);
+    if (request->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        give_up(report, GAIA_SPAWN_STEP_LIMITS);
+    if (request->niceness > 0 &&
+        setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + request->niceness) != 0)
+        give_up(report, GAIA_SPAWN_STEP_LIMITS);
+
+    int executable = request->executable_descriptor;
+    // The three standard numbers are about to be overwritten.
+    if (executable >= 0) executable = lifted(executable, report);
     lay_out_descriptors(request, report);
+    if (request->is_script && fcntl(executable, F_SETFD, 0) != 0) give_up(report, GAIA_SPAWN_STEP_DESCRIPTORS);
+    // Last, so that none of the steps above is hindered by them.
+    if (request->limits != NULL) set_limits(request->limits, report);
 
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execve(request->executable, request->arguments, request->environment);
+    if (executable >= 0)
+        syscall(SYS_execveat, executable, "", request->arguments, request->environment, AT_EMPTY_PATH);
+    else
+        execve(request->executable, request->arguments, request->environment);
     give_up(report, GAIA_SPAWN_STEP_EXEC);
 }
 
@@ -136,6 +194,10 @@ pid_t gaia_spawn(const struct gaia_spawn_request *request, struct gaia_spawn_fai
     failure->error = 0;
     return child;
 }
+
+void gaia_thread_named(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+const int gaia_open_path = O_PATH;
 
 int gaia_pidfd_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 

@@ -1,3 +1,4 @@
+import CSpawn
 import Glibc
 
 /// A user of the system with its groups, as a child becomes it.
@@ -9,24 +10,18 @@ struct Account: Sendable, Hashable {
 
     /// Looks the user up by name; nil when there is none.
     init?(name: String) throws {
-        var entry = passwd()
-        var found: UnsafeMutablePointer<passwd>?
-        var buffer = [CChar](repeating: 0, count: 16384)
-        let code = getpwnam_r(name, &entry, &buffer, buffer.count, &found)
-        guard code == 0 else {
-            throw StackError(.system(errno: code), "Cannot look up the user \(name): \(errorText(code)).")
-        }
-        guard found != nil else { return nil }
-        // Bounded: Linux allows 65,536 groups a process, and a service account is in a handful.
-        var count: Int32 = 256
-        var groups = [gid_t](repeating: 0, count: Int(count))
-        guard getgrouplist(name, entry.pw_gid, &groups, &count) >= 0 else {
-            throw StackError(.system(errno: E2BIG), "The user \(name) is in more than 256 groups.")
+        var account = gaia_account()
+        switch gaia_account_find(name, &account) {
+        case 0: return nil
+        case 1: break
+        default: throw systemError("Cannot look up the user \(name)")
         }
         self.name = name
-        user = entry.pw_uid
-        group = entry.pw_gid
-        self.groups = Array(groups.prefix(Int(count)))
+        user = account.user
+        group = account.group
+        groups = withUnsafeBytes(of: account.groups) {
+            Array($0.assumingMemoryBound(to: gid_t.self).prefix(account.group_count))
+        }
     }
 
     /// Whom a server runs as: the package's own user when we are root (PostgreSQL refuses root), else us (nil).

@@ -74,9 +74,12 @@ final class Spawner: Sendable {
                         child.executable.withCString { executable in
                             var request = gaia_spawn_request(
                                 executable: executable,
+                                executable_descriptor: -1,
+                                is_script: false,
                                 arguments: arguments,
                                 environment: environment,
                                 directory: directory,
+                                directory_descriptor: -1,
                                 standard_input: child.input,
                                 standard_output: child.output,
                                 standard_error: child.error,
@@ -86,7 +89,11 @@ final class Spawner: Sendable {
                                 user: child.account?.user ?? 0,
                                 group: child.account?.group ?? 0,
                                 groups: groups.baseAddress,
-                                group_count: groups.count
+                                group_count: groups.count,
+                                limits: nil,
+                                no_new_privileges: false,
+                                niceness: 0,
+                                oom_score_adjustment: 0
                             )
                             var failure = gaia_spawn_failure()
                             let process = gaia_spawn(&request, &failure)

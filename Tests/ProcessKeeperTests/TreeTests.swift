@@ -1,0 +1,190 @@
+import FleetStack
+import Foundation
+import ProcessKeeper
+import Testing
+
+/// Whatever a program starts ends with it, and with us.
+@Suite("Trees of processes", .timeLimit(.minutes(2)))
+struct TreeTests {
+    /// Runs a trick until it has written something, then cancels it.
+    private func cancelled(_ command: ProcessCommand, _ keeper: ProcessKeeper) async throws -> ProcessEnd {
+        let spoken = Occasion()
+        var command = command
+        command.output = .stream { _ in spoken.happen() }
+        let run = Task { [command] in try await keeper.run(command) }
+        await spoken.wait()
+        run.cancel()
+        return try await run.value
+    }
+
+    @Test("A daemon that was forked twice dies with its program, though nobody waits for it")
+    func daemon() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            let end = try await keeper.run(try Tricks.command("daemon", mark))
+            #expect(end.status == .exited(0) && end.cause == nil)
+            #expect(end.text == "daemon\n")
+            #expect(end.strayCount == 1)
+            #expect(Tricks.survivors(mark).isEmpty)
+        }
+    }
+
+    @Test("A chain of processes, each in a session of its own, dies whole")
+    func sessions() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            var command = try Tricks.command("sessions", mark, 12)
+            command.timeout = .milliseconds(300)
+            let end = try await keeper.run(command)
+            #expect(end.cause == .timeout && end.status == .signalled(SIGTERM))
+            #expect(end.text == "deep\n")
+            #expect(Tricks.survivors(mark).isEmpty)
+        }
+    }
+
+    @Test("One that becomes another process all the time is caught")
+    func comet() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            let end = try await keeper.run(try Tricks.command("comet", mark))
+            #expect(end.status == .exited(0), "the first of it ends at once, and the rest is killed then")
+            #expect(Tricks.survivors(mark).isEmpty)
+        }
+    }
+
+    @Test("Zombies that a program makes are gone with it, and count as processes")
+    func zombies() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            var command = try Tricks.command("zombies", mark, 20)
+            command.timeout = .milliseconds(400)
+            let end = try await keeper.run(command)
+            #expect(end.cause == .timeout)
+            #expect(end.processesMax == 21)
+            command.limits.treeProcesses = 10
+            #expect(try await keeper.run(command).cause == .processes)
+        }
+    }
+
+    @Test("A fork bomb is stopped by the limit on processes, before it is large")
+    func bomb() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            var command = try Tricks.command("bomb", mark)
+            command.limits.treeProcesses = 50
+            // Should the look at the tree fail, the kernel still does not let it grow without end.
+            command.limits.userProcesses = 3_000
+            command.account = Account(name: "nobody")
+            command.timeout = .seconds(10)
+            let end = try await keeper.run(command)
+            #expect(end.cause == .processes)
+            #expect(end.status == .signalled(SIGKILL))
+            #expect(end.duration < .seconds(8))
+            #expect(Tricks.survivors(mark).isEmpty)
+        }
+    }
+
+    @Test("One that ignores SIGTERM is killed after its grace; one that heeds it may answer")
+    func grace() async throws {
+        try await ProcessKeeper.with { keeper in
+            var deaf = try Tricks.command("deaf", Tricks.mark())
+            deaf.grace = .milliseconds(200)
+            let killed = try await cancelled(deaf, keeper)
+            #expect(killed.status == .signalled(SIGKILL) && killed.cause == .cancelled)
+            #expect(killed.duration >= .milliseconds(200))
+
+            var polite = try Tricks.command("polite", Tricks.mark())
+            polite.timeout = .milliseconds(200)
+            let end = try await keeper.run(polite)
+            #expect(end.status == .exited(7) && end.cause == .timeout)
+            #expect(end.text == "ready\nasked\n")
+        }
+    }
+
+    @Test("A supervisor that its own program kills takes the tree along")
+    func supervisorKilled() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            let command = try Tricks.command("kill-parent", mark)
+            await #expect {
+                try await keeper.run(command)
+            } throws: {
+                ($0 as? ProcessError)?.reason == .lost
+            }
+            #expect(try await Tricks.survivors(mark, after: .seconds(5)).isEmpty)
+            #expect(try await keeper.runsOthers())
+        }
+    }
+
+    @Test("A keeper that is killed takes all trees along, and the next run gets another")
+    func keeperKilled() async throws {
+        try await ProcessKeeper.with { keeper in
+            let mark = Tricks.mark()
+            let spoken = Occasion()
+            var command = try Tricks.command("daemon", mark, 1)
+            command.output = .stream { _ in spoken.happen() }
+            let run = Task { [command] in try await keeper.run(command) }
+            await spoken.wait()
+            let process = try #require(await keeper.keeperProcessID())
+            kill(process, SIGKILL)
+            // The supervisor still reports what it killed, or its line ends: either is right.
+            let end = try? await run.value
+            #expect(end == nil || end?.status == .signalled(SIGKILL))
+            #expect(try await Tricks.survivors(mark, after: .seconds(5)).isEmpty)
+            #expect(try await keeper.runsOthers())
+            #expect(await keeper.keeperProcessID() != process)
+        }
+    }
+
+    @Test("Closing kills what runs, and refuses what comes later")
+    func closing() async throws {
+        let keeper = ProcessKeeper()
+        let mark = Tricks.mark()
+        let spoken = Occasion()
+        var command = try Tricks.command("daemon", mark, 1)
+        command.output = .stream { _ in spoken.happen() }
+        let run = Task { [command] in try await keeper.run(command) }
+        await spoken.wait()
+        await keeper.close()
+        #expect(try await run.value.status == .signalled(SIGKILL))
+        #expect(Tricks.survivors(mark).isEmpty)
+        await #expect {
+            try await keeper.run(try Tricks.command("/bin/true"))
+        } throws: {
+            ($0 as? ProcessError)?.reason == .closed
+        }
+    }
+
+    /// SIGKILL gives the worker no moment to do anything.
+    @Test("A worker that is killed outright takes along what its programs started")
+    func workerKilled() async throws {
+        let marks = ["daemon", "sessions", "deaf", "stay"].map { (trick: $0, mark: Tricks.mark()) }
+        let worker = try ChildProcess.start(
+            executable: try Tricks.path("process-worker"),
+            arguments: [try Tricks.path("process-tricks")] + marks.flatMap { [$0.trick, $0.mark, "1"] },
+            output: .capture)
+        #expect(try await worker.awaitOutput(containing: "ready", within: .seconds(20)), "\(worker.capturedOutput)")
+        for mark in marks { #expect(!Tricks.survivors(mark.mark).isEmpty, "\(mark.trick) runs") }
+        try worker.signal(SIGKILL)
+        _ = await worker.exitStatus()
+        for mark in marks {
+            #expect(try await Tricks.survivors(mark.mark, after: .seconds(5)).isEmpty, "\(mark.trick) is left")
+        }
+    }
+
+    /// Not two deaths in a row but both before anybody could act on the first.
+    @Test("The supervisors alone suffice when worker and keeper are killed at once")
+    func workerAndKeeperKilled() async throws {
+        let mark = Tricks.mark()
+        let worker = try ChildProcess.start(
+            executable: try Tricks.path("process-worker"),
+            arguments: [try Tricks.path("process-tricks"), "daemon", mark, "1"], output: .capture)
+        #expect(try await worker.awaitOutput(containing: "ready", within: .seconds(20)))
+        let keeper = try #require(worker.standardOutput.split(whereSeparator: \.isWhitespace).last.flatMap { Int32($0) })
+        try worker.signal(SIGSTOP)
+        kill(keeper, SIGKILL)
+        try worker.signal(SIGKILL)
+        _ = await worker.exitStatus()
+        #expect(try await Tricks.survivors(mark, after: .seconds(5)).isEmpty)
+    }
+}
