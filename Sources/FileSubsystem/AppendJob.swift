@@ -105,7 +105,7 @@ extension AppendParameters {
         guard
             let journal = try AppendJournal.open(
                 name, key: context.key, in: directory, mode: try FileParameters.mode(mode) ?? 0o640,
-                creates: create ?? true, syncs: files.settings.syncs)
+                creates: create ?? true, files.settings)
         else { throw FileError(.busy, "\(path)", "is being appended to by another") }
         return StepState(journal)
     }

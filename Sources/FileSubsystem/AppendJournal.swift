@@ -9,18 +9,15 @@ import RootedFiles
 ///        ──▶ (the caller confirms its claim) ──▶ note, sync ──▶ bytes, sync
 /// ```
 ///
-/// The journal is a ring of ``notesMax`` notes of 64 bytes: a repeat is noticed as long as no more than that many other
+/// The journal is a ring of notes of 64 bytes, ``FileSettings/appendNotesMax`` of them: a repeat is noticed as long as no more than that many other
 /// jobs have appended to the file meanwhile. Notes name the file's inode, so those of a file that was replaced mean
 /// nothing. The lock is the kernel's (flock), which goes with its process, so a dead writer blocks nobody.
 struct AppendJournal: ~Copyable, Sendable {
-    static let notesMax = 4_096
     static let noteBytes = 64
     private static let keyDigits = 32
 
     /// Where the bytes of one job are.
     struct Note: Equatable {
-        /// Digits of a digest of the key.
-        var key: String
         var offset: Int64
         /// 0 when void.
         var count: Int64
@@ -31,7 +28,8 @@ struct AppendJournal: ~Copyable, Sendable {
 
     private let journal: RegularFile
     private let target: RegularFile
-    private let key: String
+    private let key: [UInt8]
+    private let notesMax: Int
     /// Where this job's bytes are already.
     let present: Note?
     private let newest: Note?
@@ -40,15 +38,15 @@ struct AppendJournal: ~Copyable, Sendable {
     ///
     /// - Returns: nil when another process appends at the moment.
     static func open(
-        _ name: String, key: String, in directory: borrowing RootedDirectory, mode: UInt32, creates: Bool, syncs: Bool
+        _ name: String, key: String, in directory: borrowing RootedDirectory, mode: UInt32, creates: Bool, _ settings: FileSettings
     ) throws -> AppendJournal? {
         let journal = try directory.file(try Self.name(of: name), .creating(mode: 0o600))
         guard try journal.tryLock() else { return nil }
         // In the lock, so that of two that make the file only one has made it.
         let isMade = try creates && directory.status(name) == nil
         let target = try directory.file(name, isMade ? .creating(mode: mode) : .writing)
-        if isMade && syncs { try directory.sync() }
-        return try AppendJournal(journal, target, key: key)
+        if isMade && settings.syncs { try directory.sync() }
+        return try AppendJournal(journal, target, key: key, notesMax: settings.appendNotesMax)
     }
 
     /// Of the journal of a file.
@@ -58,23 +56,22 @@ struct AppendJournal: ~Copyable, Sendable {
     }
 
     private init(
-        _ journal: consuming RegularFile, _ target: consuming RegularFile, key: String
+        _ journal: consuming RegularFile, _ target: consuming RegularFile, key: String, notesMax: Int
     ) throws {
-        let digits = String(try FileDigest.hexadecimal(.sha256, of: Array(key.utf8)).prefix(Self.keyDigits))
+        let digits = Array(try FileDigest.hexadecimal(.sha256, of: Array(key.utf8)).utf8.prefix(Self.keyDigits))
         let status = try target.status()
-        let notes = try Self.notes(of: journal).filter { $0.inode == status.inode }
-        var newest = notes.max { $0.number < $1.number }
-        if var last = newest, last.count > 0, status.bytes < last.offset + last.count {
+        var found = try Self.find(digits, inode: status.inode, in: journal, notesMax: notesMax)
+        if let newest = found.newest, newest.count > 0, status.bytes < newest.offset + newest.count {
             // Cut short by someone else, it holds nothing of ours any more; cut off nothing then.
-            if status.bytes > last.offset { try target.truncate(to: last.offset) }
-            last.count = 0
-            try Self.write(last, to: journal)
-            newest = last
+            if status.bytes > newest.offset { try target.truncate(to: newest.offset) }
+            found.newest?.count = 0
+            if found.own?.number == newest.number { found.own = nil }
+            try Self.writeCount(0, of: newest, to: journal, notesMax: notesMax)
         }
-        present = notes.first { $0.key == digits && $0.count > 0 && $0.number != newest?.number }
-            ?? newest.flatMap { $0.key == digits && $0.count > 0 ? $0 : nil }
-        self.newest = newest
+        present = found.own
+        newest = found.newest
         self.key = digits
+        self.notesMax = notesMax
         self.journal = journal
         self.target = target
     }
@@ -87,9 +84,9 @@ struct AppendJournal: ~Copyable, Sendable {
     func append(_ bytes: [UInt8], syncs: Bool) throws -> Note {
         let status = try target.status()
         let note = Note(
-            key: key, offset: status.bytes, count: Int64(bytes.count), inode: status.inode,
+            offset: status.bytes, count: Int64(bytes.count), inode: status.inode,
             number: (newest?.number ?? 0) + 1)
-        try Self.write(note, to: journal)
+        try Self.write(note, of: key, to: journal, notesMax: notesMax)
         // Or the bytes could outlast what tells whose they are.
         if syncs { try journal.sync() }
         do {
@@ -106,28 +103,49 @@ struct AppendJournal: ~Copyable, Sendable {
 
 // MARK: Notes as bytes
 
+/// Key, offset, count, inode, number; the numbers with their most significant byte first.
 extension AppendJournal {
-    private static func notes(of journal: borrowing RegularFile) throws -> [Note] {
+    /// The newest note of a file, and the one of a key that is not void.
+    private static func find(
+        _ key: [UInt8], inode: UInt64, in journal: borrowing RegularFile, notesMax: Int
+    ) throws -> (newest: Note?, own: Note?) {
         let bytes = try journal.read(at: 0, count: notesMax * noteBytes)
-        return stride(from: 0, through: bytes.count - noteBytes, by: noteBytes).compactMap { start in
-            let note = bytes[start..<start + noteBytes]
-            func number(_ index: Int) -> UInt64 {
-                note[(start + keyDigits + 8 * index)...].prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        return bytes.withUnsafeBytes { bytes in
+            var (newest, own): (Note?, Note?) = (nil, nil)
+            for start in stride(from: 0, through: bytes.count - noteBytes, by: noteBytes) {
+                func number(_ index: Int) -> UInt64 {
+                    UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: start + keyDigits + 8 * index, as: UInt64.self))
+                }
+                guard number(2) == inode, number(3) > 0 else { continue }
+                let note = Note(
+                    offset: Int64(clamping: number(0)), count: Int64(clamping: number(1)), inode: inode, number: number(3))
+                if note.number > newest?.number ?? 0 { newest = note }
+                let isOwn = key.indices.allSatisfy { bytes[start + $0] == key[$0] }
+                if isOwn && note.count > 0 { own = note }
             }
-            let (offset, count) = (Int64(bitPattern: number(0)), Int64(bitPattern: number(1)))
-            guard number(3) > 0, offset >= 0, count >= 0 else { return nil }
-            return Note(
-                key: String(decoding: note.prefix(keyDigits), as: UTF8.self), offset: offset, count: count,
-                inode: number(2), number: number(3))
+            return (newest, own)
         }
     }
 
-    private static func write(_ note: Note, to journal: borrowing RegularFile) throws {
-        var bytes = Array(note.key.utf8)
+    private static func write(
+        _ note: Note, of key: [UInt8], to journal: borrowing RegularFile, notesMax: Int
+    ) throws {
+        var bytes = key
         for number in [UInt64(note.offset), UInt64(note.count), note.inode, note.number] {
-            bytes.append(contentsOf: (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * UInt64($0))) })
+            withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
         }
-        let slot = Int64((note.number - 1) % UInt64(notesMax))
-        try bytes.withUnsafeBytes { try journal.write($0, at: slot * Int64(noteBytes)) }
+        try bytes.withUnsafeBytes { try journal.write($0, at: place(of: note, notesMax)) }
+    }
+
+    private static func writeCount(
+        _ count: Int64, of note: Note, to journal: borrowing RegularFile, notesMax: Int
+    ) throws {
+        try withUnsafeBytes(of: count.bigEndian) {
+            try journal.write($0, at: place(of: note, notesMax) + Int64(keyDigits) + 8)
+        }
+    }
+
+    private static func place(of note: Note, _ notesMax: Int) -> Int64 {
+        Int64((note.number - 1) % UInt64(notesMax)) * Int64(noteBytes)
     }
 }

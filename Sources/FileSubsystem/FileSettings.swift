@@ -34,6 +34,10 @@ public struct FileSettings: Sendable {
     public var depthMax = 32
     /// Whether what is written outlasts a loss of power before the job is done. Without it a job is done sooner.
     public var syncs = true
+    /// How many jobs of a file the journal of appending remembers.
+    var appendNotesMax = 4_096
+    /// How many names of one directory a listing holds at a time; a larger directory is read several times.
+    var namesHeldMax = 4_096
 
     public init() {}
 }

@@ -17,7 +17,7 @@ import RootedFiles
 /// `confirmClaim`; a file tells by its mark which job put it there; appending keeps a journal. `docs/jobs/file.md` says
 /// what each type takes and gives.
 public struct FileSubsystem: Sendable {
-    private let access: FileAccess
+    let access: FileAccess
 
     /// - Parameter metrics: where its figures go.
     /// - Throws: a root is missing or named twice.

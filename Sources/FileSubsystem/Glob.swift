@@ -10,6 +10,8 @@ struct Glob: Sendable {
         case set([ClosedRange<Unicode.Scalar>], isInverted: Bool)
         /// Any number of characters; of `/` too when it crosses.
         case run(crosses: Bool)
+        /// Any number of whole names, each with its `/`: what `**/` stands for.
+        case directories
     }
 
     static let lengthMax = 256
@@ -27,10 +29,12 @@ struct Glob: Sendable {
             case "*":
                 let crosses = rest.first == "*"
                 while rest.first == "*" { rest.removeFirst() }
-                parts.append(.run(crosses: crosses))
-                // So that a/**/b is a/b too.
-                if crosses, rest.first == "/", parts.count == 1 || parts[parts.count - 2] == .character("/") {
+                let isAtStart = parts.isEmpty || parts.last == .character("/") || parts.last == .directories
+                if crosses, isAtStart, rest.first == "/" {
                     rest.removeFirst()
+                    parts.append(.directories)
+                } else {
+                    parts.append(.run(crosses: crosses))
                 }
             case "?": parts.append(.any)
             case "[":
@@ -65,7 +69,7 @@ struct Glob: Sendable {
         // Whether parts 0..<i lead to where the text is.
         var reached = [Bool](repeating: false, count: parts.count + 1)
         reached[0] = true
-        passRuns(&reached)
+        passOver(&reached, isAtStart: true)
         for scalar in text.unicodeScalars {
             var next = [Bool](repeating: false, count: parts.count + 1)
             for (index, part) in parts.enumerated() where reached[index] {
@@ -74,19 +78,24 @@ struct Glob: Sendable {
                 case .any: if scalar != "/" { next[index + 1] = true }
                 case .set(let ranges, let isInverted):
                     if scalar != "/", ranges.contains(where: { $0.contains(scalar) }) != isInverted { next[index + 1] = true }
+                case .directories: next[index] = true
                 case .run(let crosses): if crosses || scalar != "/" { next[index] = true }
                 }
             }
             reached = next
-            passRuns(&reached)
+            passOver(&reached, isAtStart: scalar == "/")
         }
         return reached[parts.count]
     }
 
-    /// A run may be of no character.
-    private func passRuns(_ reached: inout [Bool]) {
+    /// A run may be of no character, and there may be no more directories where a name begins.
+    private func passOver(_ reached: inout [Bool], isAtStart: Bool) {
         for (index, part) in parts.enumerated() where reached[index] {
-            if case .run = part { reached[index + 1] = true }
+            switch part {
+            case .run: reached[index + 1] = true
+            case .directories: if isAtStart { reached[index + 1] = true }
+            default: break
+            }
         }
     }
 }

@@ -102,7 +102,7 @@ extension ListParameters {
         let wish = Listing.Wish(
             glob: glob.flatMap { Glob($0) }, types: types.map { Set($0) }, depth: depth ?? 1,
             entriesMax: min(limit ?? settings.entriesMax, settings.entriesMax),
-            examinedMax: settings.entriesExaminedMax)
+            examinedMax: settings.entriesExaminedMax, namesMax: settings.namesHeldMax)
         let state = try await files.threads.run {
             StepState(try Listing(of: path, after: cursor, wish, files.roots))
         }

@@ -11,6 +11,8 @@ struct Listing: Sendable {
         var entriesMax: Int
         /// Entries looked at for it, whether they are wanted or not.
         var examinedMax: Int
+        /// Names of one directory held at a time.
+        var namesMax: Int
     }
 
     /// A directory on the way to where the walk is.
@@ -40,8 +42,6 @@ struct Listing: Sendable {
         }
     }
 
-    /// How many names of one directory are held at a time; a larger directory is read several times.
-    static let namesMax = 4_096
     /// Entries looked at before others have their turn.
     private static let stepEntries = 256
 
@@ -125,7 +125,7 @@ struct Listing: Sendable {
     /// Reads the directory for the names that come next.
     private mutating func readOn() throws {
         let level = levels[levels.count - 1]
-        var next = NextNames(after: level.after)
+        var next = NextNames(after: level.after, namesMax: wish.namesMax)
         try level.directory.directory.names { (name) throws(FileError) in
             next.add(name)
             return true
@@ -140,23 +140,27 @@ struct Listing: Sendable {
 /// Of names in no order, the first so many behind a given one.
 private struct NextNames {
     private let after: String?
+    private let namesMax: Int
     private var names: [String] = []
     /// Whether there were more.
     private(set) var isCut = false
 
-    init(after: String?) { self.after = after }
+    init(after: String?, namesMax: Int) {
+        self.after = after
+        self.namesMax = namesMax
+    }
 
     mutating func add(_ name: String) {
         if let after, !Self.precedes(after, name) { return }
         names.append(name)
-        if names.count == 2 * Listing.namesMax { _ = finish() }
+        if names.count == 2 * namesMax { _ = finish() }
     }
 
     /// In ascending order.
     mutating func finish() -> [String] {
         names.sort(by: Self.precedes)
-        if names.count > Listing.namesMax {
-            names.removeLast(names.count - Listing.namesMax)
+        if names.count > namesMax {
+            names.removeLast(names.count - namesMax)
             isCut = true
         }
         return names

@@ -92,10 +92,11 @@ extension ReadParameters {
         of file: borrowing RegularFile, _ bytes: Int64, _ offset: Int64, _ piece: [UInt8]
     ) throws -> (TextEncoding?, Int) {
         if encoding == "base64" { return (nil, 0) }
+        let named = encoding.flatMap { TextEncoding(rawValue: $0) }
+        if let named, offset > 0 { return (named, 0) }
         // By the beginning of the file, whichever stretch is read: so all stretches of a file are read alike.
         let beginning = try file.read(at: 0, count: Int(min(bytes, Int64(RootedFiles.pieceBytes))))
         let detected = TextEncoding.detect(beginning, isWhole: Int64(beginning.count) == bytes)
-        let named = encoding.flatMap { TextEncoding(rawValue: $0) }
         let isMarked = offset == 0 && (named == nil || named == detected.encoding)
         return (named ?? detected.encoding, isMarked ? min(detected.markBytes, piece.count) : 0)
     }
