@@ -65,6 +65,9 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .target(name: "CSpawn"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        // libexpat1-dev
+        .target(name: "CExpat", linkerSettings: [.linkedLibrary("expat")]),
         // libssl-dev, zlib1g-dev
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
@@ -75,6 +78,9 @@ let package = Package(
         house("PostgresClient", ["CPostgres", log]),
         house("CurlClient", ["CCurl", "AddressPolicy"]),
         house("RootedFiles", ["CFiles"]),
+        house("DocumentStreams", ["CExpat"]),
+        house("ProcessKeeper", ["CSpawn"]),
+        house("NetworkClient", ["COpenSSL"], isTestable: true),
 
         // Which addresses jobs may have connected to: for everything that connects on their behalf.
         house("AddressPolicy"),
@@ -95,7 +101,11 @@ let package = Package(
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
-        house("APISubsystem", ["FleetModel", "CurlClient"]),
+        house("APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", metrics]),
+        house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics]),
+        house(
+            "NetworkSubsystem",
+            ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -142,6 +152,14 @@ let package = Package(
         tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
+        tests("DocumentStreamsTests", ["DocumentStreams", "FleetStack"]),
+        tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
+        tests(
+            "NetworkSubsystemTests",
+            [
+                "NetworkSubsystem", "NetworkClient", "FleetModel", "CurlClient", "RootedFiles", "AddressPolicy",
+                "FleetStack", metrics, .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),
         tests("FleetConfigurationTests", ["FleetConfiguration"]),
