@@ -9,6 +9,8 @@ let strict: [SwiftSetting] = [
 ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
@@ -50,6 +52,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -66,6 +69,7 @@ let package = Package(
         // libssl-dev, zlib1g-dev
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
+        .target(name: "CHTTPFloor"),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
         // Their Swift faces: none knows what a job is.
@@ -91,7 +95,7 @@ let package = Package(
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
-        house("APISubsystem", ["FleetModel", "CurlClient"]),
+        house("APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics], isTestable: true),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -145,7 +149,12 @@ let package = Package(
             "FleetWorkerTests",
             ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
-        tests("APISubsystemTests", ["APISubsystem", "FleetModel", "FleetStack"], exclude: ["Resources"]),
+        tests(
+            "APISubsystemTests",
+            [
+                "APISubsystem", "AddressPolicy", "CurlClient", "FleetModel", "FleetStack", "RootedFiles", "CHTTPFloor",
+                metricsTestKit,
+            ], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.
         .executableTarget(
             name: "locking-service",
