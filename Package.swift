@@ -9,6 +9,8 @@ let strict: [SwiftSetting] = [
 ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
@@ -71,6 +73,7 @@ let package = Package(
         // libssl-dev, zlib1g-dev
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
+        .target(name: "CHTTPFloor"),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
         // Their Swift faces: none knows what a job is.
@@ -101,7 +104,9 @@ let package = Package(
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
-        house("APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", metrics]),
+        house(
+            "APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics],
+            isTestable: true),
         house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics]),
         house(
             "NetworkSubsystem",
@@ -124,7 +129,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
-                "FleetObservability", "APISubsystem", "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
+                "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "NetworkClient",
+                "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
@@ -158,7 +164,7 @@ let package = Package(
             "NetworkSubsystemTests",
             [
                 "NetworkSubsystem", "NetworkClient", "FleetModel", "CurlClient", "RootedFiles", "AddressPolicy",
-                "FleetStack", metrics, .product(name: "MetricsTestKit", package: "swift-metrics"),
+                "FleetStack", metrics, metricsTestKit,
             ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),
@@ -169,7 +175,12 @@ let package = Package(
             ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
         tests("FleetObservabilityTests", ["FleetObservability", metrics]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
-        tests("APISubsystemTests", ["APISubsystem", "FleetModel", "FleetStack"], exclude: ["Resources"]),
+        tests(
+            "APISubsystemTests",
+            [
+                "APISubsystem", "AddressPolicy", "CurlClient", "FleetModel", "FleetStack", "RootedFiles", "CHTTPFloor",
+                metricsTestKit,
+            ], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.
         .executableTarget(
             name: "locking-service",

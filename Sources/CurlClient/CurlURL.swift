@@ -11,6 +11,8 @@ package struct CurlURL: Sendable, Equatable {
     package let origin: String
     /// Lower case, without the brackets of an IPv6 address.
     package let host: String
+    /// Host and port, `host:443`: one service, whatever is asked of it.
+    package var authority: String { String(origin.drop { $0 != "/" }.drop { $0 == "/" }) }
     package let isHTTPS: Bool
     /// Whether the host has to be looked up. libcurl answers literal addresses and `localhost` on the spot.
     package let needsLookup: Bool
