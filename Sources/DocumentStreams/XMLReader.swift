@@ -6,7 +6,9 @@ import CExpat
 /// distribution. It is given an allocator with a bound, since it keeps every name that it meets, and a document may invent
 /// a million of them. A document type declaration is read over, as real documents have them; one that declares an entity
 /// is refused, so there is nothing to expand, and nothing outside of the document is ever opened.
-public final class XMLReader {
+public struct XMLReader: ~Copyable, @unchecked Sendable {
+    // Sendable: nobody else has the engine, and Expat is bound to no thread.
+
     /// What is taken of a document, and what it may cost.
     public struct Bounds: Sendable, Hashable {
         public var findingsMax: Int
@@ -39,60 +41,64 @@ public final class XMLReader {
     /// Real ones have some kilobytes.
     static let doctypeBytesMax = 64 << 10
 
-    private var selection: XMLSelection
-    private var flaw: DocumentFlaw?
-    private var isSatisfied = false
-    // Set at the end of the initializer, which needs `self` for it, and never nil afterwards.
-    private var parser: OpaquePointer!
-    private let bounds: Bounds
-    /// Bytes read.
-    public private(set) var bytes: Int64 = 0
+    private let engine: Engine
 
-    public init(_ path: XPath, _ bounds: Bounds) throws(DocumentFlaw) {
+    public init(_ path: XPath, _ bounds: Bounds) throws(DocumentFlaw) { engine = try Engine(path, bounds) }
+
+    public var findings: [XMLFinding] { engine.selection.findings }
+    /// All that matched so far, what was passed over too.
+    public var matches: Int { engine.selection.matches }
+    /// Bytes read.
+    public var bytes: Int64 { engine.bytes }
+
+    /// - Returns: true when no more is needed.
+    public mutating func feed(_ piece: UnsafeRawBufferPointer) throws(DocumentFlaw) -> Bool {
+        if engine.isSatisfied { return true }
+        try engine.parse(piece, isLast: false)
+        return engine.isSatisfied
+    }
+
+    /// To be called at the end of the document, unless no more was needed.
+    public mutating func finish() throws(DocumentFlaw) {
+        if !engine.isSatisfied { try engine.parse(UnsafeRawBufferPointer(start: nil, count: 0), isLast: true) }
+    }
+}
+
+/// What Expat calls back: it keeps its address while the reader moves.
+private final class Engine {
+    var selection: XMLSelection
+    private(set) var isSatisfied = false
+    private(set) var bytes: Int64 = 0
+    private var flaw: DocumentFlaw?
+    private let bounds: XMLReader.Bounds
+    // Nil only within the initializer, which needs `self` to make it.
+    private var parser: OpaquePointer?
+
+    init(_ path: XPath, _ bounds: XMLReader.Bounds) throws(DocumentFlaw) {
         self.bounds = bounds
-        selection = XMLSelection(
-            path,
-            XMLSelection.Bounds(
-                findingsMax: bounds.findingsMax, skip: bounds.skip, bytesMax: bounds.bytesMax,
-                depthMax: bounds.depthMax, wantsMarkup: bounds.wantsMarkup, readsOn: bounds.readsOn))
+        selection = XMLSelection(path, bounds)
         let handlers = gaia_xml_handlers(
             start: { user, name, attributes in
-                XMLReader.of(user).tell { (selection) throws(DocumentFlaw) in try selection.start(name, attributes) }
+                Engine.of(user).tell { (selection) throws(DocumentFlaw) in try selection.start(name, attributes) }
             },
-            end: { user, name in XMLReader.of(user).tell { (selection) throws(DocumentFlaw) in try selection.end(name) }
+            end: { user, name in
+                Engine.of(user).tell { (selection) throws(DocumentFlaw) in try selection.end(name) }
             },
             text: { user, bytes, count in
-                XMLReader.of(user).tell { (selection) throws(DocumentFlaw) in
+                Engine.of(user).tell { (selection) throws(DocumentFlaw) in
                     try selection.text(UnsafeRawBufferPointer(start: bytes, count: count))
                 }
             })
-        // Unretained: the parser is closed before this object goes, and calls only within `feed`.
+        // Unretained: the parser is closed before this object goes, and calls only while it is fed.
         parser = gaia_xml_open(
-            handlers, Unmanaged.passUnretained(self).toOpaque(), bounds.parserBytesMax, Self.doctypeBytesMax)
+            handlers, Unmanaged.passUnretained(self).toOpaque(), bounds.parserBytesMax, XMLReader.doctypeBytesMax)
         if parser == nil { throw DocumentFlaw(.refused, "there is no memory for an XML parser") }
     }
 
     deinit { if let parser { gaia_xml_close(parser) } }
 
-    public var findings: [XMLFinding] { selection.findings }
-    /// All that matched so far, what was passed over too.
-    public var matches: Int { selection.matches }
-
-    /// - Returns: true when no more is needed.
-    public func feed(_ piece: UnsafeRawBufferPointer) throws(DocumentFlaw) -> Bool {
-        if isSatisfied { return true }
-        try check(gaia_xml_feed(parser, piece.baseAddress, piece.count, false))
-        bytes += Int64(piece.count)
-        return isSatisfied
-    }
-
-    /// To be called at the end of the document, unless no more was needed.
-    public func finish() throws(DocumentFlaw) {
-        if !isSatisfied { try check(gaia_xml_feed(parser, nil, 0, true)) }
-    }
-
-    private static func of(_ user: UnsafeMutableRawPointer) -> XMLReader {
-        Unmanaged<XMLReader>.fromOpaque(user).takeUnretainedValue()
+    private static func of(_ user: UnsafeMutableRawPointer) -> Engine {
+        Unmanaged<Engine>.fromOpaque(user).takeUnretainedValue()
     }
 
     private func tell(_ body: (inout XMLSelection) throws(DocumentFlaw) -> Void) {
@@ -102,11 +108,13 @@ public final class XMLReader {
         } catch {
             flaw = error
         }
-        if isSatisfied || flaw != nil { gaia_xml_stop(parser) }
+        if let parser, isSatisfied || flaw != nil { gaia_xml_stop(parser) }
     }
 
-    private func check(_ result: gaia_xml_flaw) throws(DocumentFlaw) {
-        switch result {
+    func parse(_ piece: UnsafeRawBufferPointer, isLast: Bool) throws(DocumentFlaw) {
+        guard let parser else { preconditionFailure("an XML reader without a parser") }
+        bytes += Int64(piece.count)
+        switch gaia_xml_feed(parser, piece.baseAddress, piece.count, isLast) {
         case GAIA_XML_SOUND: return
         case GAIA_XML_STOPPED:
             if let flaw { throw flaw }
@@ -115,16 +123,15 @@ public final class XMLReader {
                 .refused, "the document declares or uses entities of its own, which are never read; replace them in it")
         case GAIA_XML_DOCTYPE:
             throw DocumentFlaw(
-                .refused, "the document's type declaration is longer than \(Self.doctypeBytesMax) bytes; leave it out")
+                .refused, "the document's type declaration is longer than \(XMLReader.doctypeBytesMax) bytes; leave it out")
         case GAIA_XML_MEMORY:
             throw DocumentFlaw(
                 .refused,
-                "the document needs more than \(bounds.parserBytesMax) bytes for its names, or for one tag; "
-                    + "raise file.xml_parser_bytes if it is to be trusted")
+                "the document needs more than \(bounds.parserBytesMax) bytes for its names, or for one tag; raise "
+                    + "file.xml_parser_bytes if it is to be trusted")
         default:
-            throw DocumentFlaw(
-                .malformed,
-                "the document is no XML: \(String(cString: gaia_xml_error(parser))) in line \(gaia_xml_line(parser))")
+            let words = String(cString: gaia_xml_error(parser))
+            throw DocumentFlaw(.malformed, "the document is no XML: \(words) in line \(gaia_xml_line(parser))")
         }
     }
 }

@@ -12,18 +12,6 @@ public struct XMLFinding: Sendable, Hashable {
 
 /// Keeps what an XPath names, and of the rest of the document only where the reader stands in it.
 struct XMLSelection {
-    struct Bounds {
-        var findingsMax: Int
-        /// Findings passed over first.
-        var skip: Int
-        /// Bytes of all findings together.
-        var bytesMax: Int
-        var depthMax: Int
-        var wantsMarkup: Bool
-        /// Whether to go on when enough was found, to count the rest.
-        var readsOn: Bool
-    }
-
     /// An open element.
     private struct Frame {
         /// Which steps its children may take: bit i means that steps 0..<i lead to this element, or to one above from which
@@ -45,7 +33,7 @@ struct XMLSelection {
     }
 
     private let path: XPath
-    private let bounds: Bounds
+    private let bounds: XMLReader.Bounds
     /// The first stands for the document.
     private var frames: [Frame]
     private var open: [Open] = []
@@ -55,7 +43,7 @@ struct XMLSelection {
     private(set) var matches = 0
     private(set) var isFull = false
 
-    init(_ path: XPath, _ bounds: Bounds) {
+    init(_ path: XPath, _ bounds: XMLReader.Bounds) {
         self.path = path
         self.bounds = bounds
         frames = [Frame(steps: 1, counters: Array(repeating: 0, count: path.counters))]

@@ -20,7 +20,7 @@ struct XMLReaderTests {
         bytesMax: Int = 1 << 20, depthMax: Int = 100, markup: Bool = false, readsOn: Bool = true,
         parserBytesMax: Int = 8 << 20
     ) throws -> XMLReader {
-        let reader = try XMLReader(
+        var reader = try XMLReader(
             XPath(path),
             XMLReader.Bounds(
                 findingsMax: limit, skip: skip, bytesMax: bytesMax, depthMax: depthMax, wantsMarkup: markup,
