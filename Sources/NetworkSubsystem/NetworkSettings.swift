@@ -1,3 +1,4 @@
+import AddressPolicy
 import NetworkClient
 
 /// What a ``NetworkSubsystem`` allows itself. Each has a setting `network.…` that says the same.
@@ -21,8 +22,8 @@ public struct NetworkSettings: Sendable {
     public var waitingMax = 10_000
     /// How long a job waits in its slot for a place or bandwidth of the fleet's before it is postponed.
     public var limitWait: Duration = .seconds(30)
-    /// Which address and port a probe or download may connect to.
-    public var isAllowed: @Sendable (_ address: [UInt8], _ port: UInt16) -> Bool
+    /// Which addresses probes and downloads may connect to.
+    public var addresses = AddressPolicy.globalOnly
     /// PEM file of the authorities to trust instead of the system's.
     public var caFile: String?
 
@@ -35,11 +36,12 @@ public struct NetworkSettings: Sendable {
     /// How long the part of a download that nobody goes on with is kept.
     public var partialsKeptFor: Duration = .seconds(48 * 3_600)
 
-    public init(isAllowed: @escaping @Sendable ([UInt8], UInt16) -> Bool) { self.isAllowed = isAllowed }
+    public init() {}
 
     func resolver(observe: @escaping @Sendable (ResolverEvent) -> Void) -> ResolverConfiguration {
         ResolverConfiguration(
-            servers: nameservers.isEmpty ? Nameservers.system() : nameservers, tryTimeout: nameTryTimeout, tries: nameTries,
+            servers: nameservers.isEmpty ? Nameservers.system() : nameservers, tryTimeout: nameTryTimeout,
+            tries: nameTries,
             cache: DNSCache.Limits(
                 entries: cachedAnswers, bytes: cachedBytes, ttlMin: ttlMin, ttlMax: ttlMax,
                 negativeTTLMax: negativeTTLMax), observe: observe)

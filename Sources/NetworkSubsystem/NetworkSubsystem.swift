@@ -41,7 +41,7 @@ public struct NetworkSubsystem: Sendable {
     ///   - metrics: where counts go.
     /// - Throws: the certificate authorities of the settings cannot be read.
     public init(
-        _ settings: NetworkSettings, roots: FileRoots, threads: FileThreads,
+        _ settings: NetworkSettings = NetworkSettings(), roots: FileRoots, threads: FileThreads,
         metrics factory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         let metrics = NetworkMetrics(factory)
@@ -54,11 +54,10 @@ public struct NetworkSubsystem: Sendable {
         resolver = Resolver(
             settings.resolver { metrics.count($0) }, readiness)
         prober = Prober(readiness, try TLSContext(caFile: settings.caFile))
-        let isAllowed = settings.isAllowed
         curl = CurlMulti(
             CurlConfiguration(
                 maxConnections: settings.connections, maxConnectionsPerHost: settings.connections,
-                maxInFlight: settings.connections, resolveGuard: { isAllowed($0.bytes, $0.port) }))
+                maxInFlight: settings.connections, resolveGuard: CurlConfiguration.guarding(by: settings.addresses)))
         gate = Gate(places: settings.connections, waitingMax: settings.waitingMax)
         partials = PartialFiles(roots: roots, threads: threads, keptFor: settings.partialsKeptFor)
     }

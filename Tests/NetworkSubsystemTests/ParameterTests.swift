@@ -28,7 +28,9 @@ struct ParameterTests {
         }
     }
 
-    @Test("The golden examples that are invalid are refused, each with a sentence that names the member", arguments: types)
+    @Test(
+        "The golden examples that are invalid are refused, each with a sentence that names the member", arguments: types
+    )
     func invalid(_ type: JobType) async throws {
         try await Desk.with { desk in
             let definition = try desk.definition(type)

@@ -6,20 +6,26 @@ import Testing
 
 @testable import NetworkSubsystem
 
-/// dnsmasq as the authority for `zone.test`.
+/// dnsmasq, as the authority for `zone.test`, or with one address for all names below `many.test`.
 final class NameService: Sendable {
     let endpoint: Endpoint
     private let process: ChildProcess
 
-    static let shared = Task { try await NameService() }
+    static let shared = Task { try await NameService(isAuthority: true) }
 
-    private init() async throws {
-        let arguments = [
+    init(isAuthority: Bool) async throws {
+        var arguments = [
             "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--listen-address=127.0.0.1",
-            "--bind-interfaces", "--log-facility=-", "--cache-size=0", "--auth-server=ns.zone.test,lo",
-            "--auth-zone=zone.test", "--auth-ttl=600", "--host-record=a.zone.test,192.0.2.1,2001:db8::1",
-            "--host-record=rebound.zone.test,127.0.0.1", "--cname=alias.zone.test,a.zone.test",
+            "--bind-interfaces", "--log-facility=-", "--cache-size=0", "--local-ttl=600",
+            "--address=/many.test/192.0.2.7",
         ]
+        if isAuthority {
+            arguments += [
+                "--auth-server=ns.zone.test,lo", "--auth-zone=zone.test", "--auth-ttl=600",
+                "--host-record=a.zone.test,192.0.2.1,2001:db8::1", "--host-record=rebound.zone.test,127.0.0.1",
+                "--cname=alias.zone.test,a.zone.test",
+            ]
+        }
         // Another may take the port in between.
         for _ in 0..<20 {
             let port = UInt16.random(in: 20_000...32_000)
@@ -35,6 +41,8 @@ final class NameService: Sendable {
         }
         throw Failure("dnsmasq does not start")
     }
+
+    func stop() async throws { try await process.stop() }
 }
 
 @Suite("Names looked up by jobs", .timeLimit(.minutes(2)))
@@ -75,7 +83,8 @@ struct ResolveTests {
                     ResolveParameters(name: "nope.zone.test", types: ["A"]), ResolveOutput.self)
                 #expect(gone.answers[0].status == "no_name")
                 #expect(gone.answers[0].cached == isCached)
-                let empty = try await desk.run(ResolveParameters(name: "a.zone.test", types: ["MX"]), ResolveOutput.self)
+                let empty = try await desk.run(
+                    ResolveParameters(name: "a.zone.test", types: ["MX"]), ResolveOutput.self)
                 #expect(empty.answers[0].status == "no_data")
             }
             #expect(try desk.count("name_questions", [("source", "negative_hit")]) == 2)

@@ -28,7 +28,8 @@ final class TLSServers: Sendable {
         let here = "DNS:localhost,DNS:good.test,IP:127.0.0.1"
         try await Self.openssl(directory, ["-subj", "/CN=Test authority", "-x509", "-days", "30"], "ca")
         for (name, days, names) in [("good", "30", here), ("expired", "-1", here), ("other", "30", "DNS:other.test")] {
-            try await Self.openssl(directory, ["-subj", "/O=Gaia/CN=\(name)", "-addext", "subjectAltName=\(names)"], name)
+            try await Self.openssl(
+                directory, ["-subj", "/O=Gaia/CN=\(name)", "-addext", "subjectAltName=\(names)"], name)
             try await Self.run(
                 directory,
                 ["x509", "-req", "-in", "\(name).pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", days]

@@ -6,7 +6,6 @@ package final class Gate: Sendable {
         var free: Int
         var line: [(id: UInt64, continuation: CheckedContinuation<Bool, Never>)] = []
         var lastID: UInt64 = 0
-        var mostWithin = 0
     }
 
     package let places: Int
@@ -23,10 +22,8 @@ package final class Gate: Sendable {
         state = Mutex(State(free: places))
     }
 
-    /// How many are within.
-    package var within: Int { places - state.withLock { $0.free } }
-    /// The most that ever were within at once.
-    package var mostWithin: Int { state.withLock { $0.mostWithin } }
+    /// How many stand in line.
+    package var waiting: Int { state.withLock { $0.line.count } }
 
     /// Runs `body` in one of the places.
     ///
@@ -50,7 +47,6 @@ package final class Gate: Sendable {
                     if Task.isCancelled { return false }
                     if state.free > 0 {
                         state.free -= 1
-                        state.mostWithin = max(state.mostWithin, places - state.free)
                         return true
                     }
                     if state.line.count >= waitingMax { return false }

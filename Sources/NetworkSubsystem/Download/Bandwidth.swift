@@ -4,12 +4,15 @@ import Synchronization
 /// How fast one download may go: as its job says, and as the fleet has room. What is not paid for is not read from the
 /// connection, so that the sender slows down, not our memory fills up.
 final class Bandwidth: Sendable {
-    /// What may be saved up: longer than a late wake-up of a task, shorter than a burst that anyone would see.
-    static let saved: Duration = .milliseconds(50)
+    /// What may be saved up. It makes up for tasks that are woken late, and is the longest burst.
+    static let saved: Duration = .milliseconds(200)
     /// The fleet's limit, in bytes.
     static let limitName = "network.bytes"
 
     private let own: Mutex<TokenBucket>?
+    /// What is taken from `own` at a time. A withdrawal of all that can be saved up would wait for a full bucket, and what
+    /// flows into a full one is lost.
+    private let step: Int
     private let limits: any JobLimits
     private let limitWait: Duration
 
@@ -23,6 +26,7 @@ final class Bandwidth: Sendable {
             _ = bucket.take(bucket.burst, now: now)
             return Mutex(bucket)
         }
+        step = bytesPerSecond.map { max(1, Int(Double($0) * (Self.saved / .seconds(1)) / 4)) } ?? .max
         self.limits = limits
         self.limitWait = limitWait
     }
@@ -31,7 +35,12 @@ final class Bandwidth: Sendable {
     ///
     /// - Throws: `LimitError` when the fleet has no room for too long; `CancellationError`.
     func spend(_ count: Int) async throws {
-        while let pause = own?.withLock({ $0.take(Double(count), now: .now) }) { try await Task.sleep(for: pause) }
+        var left = own == nil ? 0 : count
+        while left > 0 {
+            let part = min(left, step)
+            while let pause = own?.withLock({ $0.take(Double(part), now: .now) }) { try await Task.sleep(for: pause) }
+            left -= part
+        }
         try await limits.spend(count, of: Self.limitName, within: limitWait)
     }
 }

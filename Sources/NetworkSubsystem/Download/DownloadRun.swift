@@ -30,8 +30,9 @@ extension NetworkSubsystem {
         try roots.checkWritable(target)
         let checks = DownloadChecks(parameters, key: context.key, bytesMax: settings.downloadBytesMax)
         if let present = try await present(target, parameters.ifExists ?? .replace, checks) { return present }
-        return try await context.limits.withPlace("network.connections", within: settings.limitWait) {
-            try await gate.withPlace {
+        // A place of the fleet's is not held while this worker has none.
+        return try await gate.withPlace {
+            try await context.limits.withPlace("network.connections", within: settings.limitWait) {
                 let part = try await partials.open(
                     target, url: parameters.url, writer: FileWriter(key: context.key, token: context.token))
                 let transfer = try DownloadTransfer(self, parameters, context, part)

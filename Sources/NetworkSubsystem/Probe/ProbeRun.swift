@@ -1,3 +1,4 @@
+import AddressPolicy
 import FleetModel
 import FoundationEssentials
 import NetworkClient
@@ -11,8 +12,8 @@ extension NetworkSubsystem {
             do {
                 try await context.limits.spend(
                     1, of: "network.host.\(parameters.host.lowercased())", within: settings.limitWait)
-                return try await context.limits.withPlace("network.connections", within: settings.limitWait) {
-                    try await gate.withPlace {
+                return try await gate.withPlace {
+                    try await context.limits.withPlace("network.connections", within: settings.limitWait) {
                         try await metrics.probing { try await probe(parameters) }
                     }
                 }
@@ -67,12 +68,21 @@ extension NetworkSubsystem {
     private func addresses(_ parameters: ProbeParameters) async throws -> [Endpoint] {
         guard let port = UInt16(exactly: parameters.port) else { return [] }
         let all = try await resolver.addresses(of: parameters.host, port: port)
-        let allowed = all.filter { settings.isAllowed($0.bytes, $0.port) }
-        guard allowed.isEmpty, let refused = all.first else { return allowed }
+        var allowed: [Endpoint] = []
+        var refusal: (endpoint: Endpoint, kind: AddressKind)?
+        for endpoint in all {
+            guard let address = IPAddress(bytes: endpoint.bytes) else { continue }
+            switch settings.addresses.judge(address, host: parameters.host) {
+            case .allowed: allowed.append(endpoint)
+            case .refused(let kind): refusal = refusal ?? (endpoint, kind)
+            }
+        }
+        guard allowed.isEmpty, let refusal else { return allowed }
         metrics.probed(.refused)
         throw JobFailure(
             .permanent, code: "network.address-refused",
-            message: "\(refused) may not be connected to; list it in network.allow if it is meant")
+            message: "\(refusal.endpoint) is a \(refusal.kind.rawValue) address and may not be connected to; "
+                + "list it in network.allow if it is meant")
     }
 
     private func judged(_ output: ProbeOutput, _ parameters: ProbeParameters) throws -> ProbeOutput {
