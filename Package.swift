@@ -13,7 +13,6 @@ let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metri
 let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
 let web: [Target.Dependency] = [
     .product(name: "Hummingbird", package: "hummingbird"),
@@ -74,6 +73,7 @@ let package = Package(
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
         .target(name: "CHTTPFloor"),
+        .target(name: "CFileFloor", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("expat")]),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
         // Their Swift faces: none knows what a job is.
@@ -107,7 +107,9 @@ let package = Package(
         house(
             "APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics],
             isTestable: true),
-        house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics]),
+        house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics], isTestable: true),
+        // Measures file jobs beside the same work in plain C.
+        house("FileLoad", ["FileSubsystem", "RootedFiles", "FleetModel", "CFileFloor"]),
         house(
             "NetworkSubsystem",
             ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
@@ -159,6 +161,20 @@ let package = Package(
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
         tests("DocumentStreamsTests", ["DocumentStreams", "FleetStack"]),
+        // Processes of file jobs, for the tests that kill them and look at their memory.
+        .executableTarget(
+            name: "file-work", dependencies: ["FileLoad", "RootedFiles"], path: "Tests/FileWorkService",
+            swiftSettings: strict),
+        tests(
+            "FileSubsystemTests",
+            ["FileSubsystem", "RootedFiles", "FleetModel", "FleetStack", "file-work", metrics, metricsTestKit],
+            exclude: ["Resources"]),
+        // Programs that misbehave, and a worker that is killed while it runs them.
+        .executableTarget(name: "process-tricks", path: "Tests/ProcessTricks"),
+        .executableTarget(
+            name: "process-worker", dependencies: ["ProcessKeeper"], path: "Tests/ProcessWorker",
+            swiftSettings: strict),
+        tests("ProcessKeeperTests", ["ProcessKeeper", "FleetStack", "process-tricks", "process-worker"]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",

@@ -123,7 +123,8 @@ private final class Engine {
                 .refused, "the document declares or uses entities of its own, which are never read; replace them in it")
         case GAIA_XML_DOCTYPE:
             throw DocumentFlaw(
-                .refused, "the document's type declaration is longer than \(XMLReader.doctypeBytesMax) bytes; leave it out")
+                .refused,
+                "the document's type declaration is longer than \(XMLReader.doctypeBytesMax) bytes; leave it out")
         case GAIA_XML_MEMORY:
             throw DocumentFlaw(
                 .refused,

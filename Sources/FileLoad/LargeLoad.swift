@@ -98,7 +98,8 @@ private struct LargeDocument {
 
     static let json = LargeDocument(
         opening: "{\"items\":[\n", closing: "\n]}\n", separator: ",\n",
-        item: #"{"id":"7d1c2a","name":"Größe und Gewicht","tags":["a","b\n","c\u00e9"],"size":{"width":12.5e-1,"height":-300},"ok":true,"note":null,"text":"The quick brown fox jumps over the lazy dog, again and again and again."}"#
+        item:
+            #"{"id":"7d1c2a","name":"Größe und Gewicht","tags":["a","b\n","c\u00e9"],"size":{"width":12.5e-1,"height":-300},"ok":true,"note":null,"text":"The quick brown fox jumps over the lazy dog, again and again and again."}"#
     )
     static let xml = LargeDocument(
         opening: "<?xml version=\"1.0\"?>\n<items>\n", closing: "\n</items>\n", separator: "\n",

@@ -97,7 +97,8 @@ private struct MixedPlan: Sendable {
 
     /// Which operations follow on each other, over and over: mostly reading, every fifth one that waits for the disk.
     static let cycle: [Kind] = [
-        .read, .stat, .read, .write, .read, .list, .read, .stat, .copy, .read, .hash, .read, .stat, .append, .read, .hash,
+        .read, .stat, .read, .write, .read, .list, .read, .stat, .copy, .read, .hash, .read, .stat, .append, .read,
+        .hash,
         .stat, .move, .read, .delete, .read, .list, .read, .write, .stat,
     ]
 

@@ -38,7 +38,8 @@ struct AppendJournal: ~Copyable, Sendable {
     ///
     /// - Returns: nil when another process appends at the moment.
     static func open(
-        _ name: String, key: String, in directory: borrowing RootedDirectory, mode: UInt32, creates: Bool, _ settings: FileSettings
+        _ name: String, key: String, in directory: borrowing RootedDirectory, mode: UInt32, creates: Bool,
+        _ settings: FileSettings
     ) throws -> AppendJournal? {
         let journal = try directory.file(try Self.name(of: name), .creating(mode: 0o600))
         guard try journal.tryLock() else { return nil }
@@ -114,11 +115,13 @@ extension AppendJournal {
             var (newest, own): (Note?, Note?) = (nil, nil)
             for start in stride(from: 0, through: bytes.count - noteBytes, by: noteBytes) {
                 func number(_ index: Int) -> UInt64 {
-                    UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: start + keyDigits + 8 * index, as: UInt64.self))
+                    UInt64(
+                        bigEndian: bytes.loadUnaligned(fromByteOffset: start + keyDigits + 8 * index, as: UInt64.self))
                 }
                 guard number(2) == inode, number(3) > 0 else { continue }
                 let note = Note(
-                    offset: Int64(clamping: number(0)), count: Int64(clamping: number(1)), inode: inode, number: number(3))
+                    offset: Int64(clamping: number(0)), count: Int64(clamping: number(1)), inode: inode,
+                    number: number(3))
                 if note.number > newest?.number ?? 0 { newest = note }
                 let isOwn = key.indices.allSatisfy { bytes[start + $0] == key[$0] }
                 if isOwn && note.count > 0 { own = note }

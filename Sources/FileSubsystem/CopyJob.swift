@@ -58,7 +58,9 @@ extension CopyParameters {
             // With what the source was then: one that has changed since is copied again.
             mark: try FileMark(
                 key: context.key,
-                effect: "copy \(from) \(to) \(source.status.inode) \(source.status.bytes) \(source.status.modifiedNanoseconds)"),
+                effect:
+                    "copy \(from) \(to) \(source.status.inode) \(source.status.bytes) \(source.status.modifiedNanoseconds)"
+            ),
             context: context)
         let isPlaced = try await files.exclusively(exclusive, to, context) {
             try await placing.run(files) { try source.copyStep(to: &$0, context) }

@@ -53,7 +53,9 @@ extension DeleteParameters {
             let removal = try await files.threads.run { () -> StepState<Removal>? in
                 do {
                     let parent = try files.roots.parent(of: path, for: .writing)
-                    guard try parent.status(name) != nil else { throw FileError(.notFound, "\(path)", "does not exist") }
+                    guard try parent.status(name) != nil else {
+                        throw FileError(.notFound, "\(path)", "does not exist")
+                    }
                     return StepState(Removal(name, in: parent, isRecursive: recursive ?? false, files.settings))
                 } catch let error as FileError where error.reason == .notFound && missing != .error {
                     return nil
@@ -120,7 +122,8 @@ struct Removal: ~Copyable, Sendable {
         }
         if isRecursive {
             guard depth < depthMax else {
-                throw FileError(.tooLarge, "\(directory.path.appending(name))", "lies deeper than \(depthMax) (file.depth)")
+                throw FileError(
+                    .tooLarge, "\(directory.path.appending(name))", "lies deeper than \(depthMax) (file.depth)")
             }
             let inner = try directory.directory(name)
             // As many names as one step removes: what is deleted while a directory is read may or may not be read again.
@@ -130,7 +133,9 @@ struct Removal: ~Copyable, Sendable {
                 return names.count < Self.stepEntries
             }
             for name in names {
-                guard try remove(name, in: inner, depth: depth + 1, counting: &removed, until: stepEnd) else { return false }
+                guard try remove(name, in: inner, depth: depth + 1, counting: &removed, until: stepEnd) else {
+                    return false
+                }
             }
             // More than were read this time.
             if names.count == Self.stepEntries { return false }
@@ -144,6 +149,6 @@ struct Removal: ~Copyable, Sendable {
     private func removeJournal(of name: String, in directory: borrowing RootedDirectory) throws {
         do {
             try directory.remove(try AppendJournal.name(of: name))
-        } catch where error.reason == .notFound {}
+        } catch  where error.reason == .notFound {}
     }
 }

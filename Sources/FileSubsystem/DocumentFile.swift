@@ -12,7 +12,8 @@ final class DocumentFile: Sendable {
         bytes = try file.status().bytes
         if bytes > bytesMax {
             throw FileError(
-                .tooLarge, "\(path)", "has \(bytes) bytes; documents of at most \(bytesMax) are parsed (file.document_bytes)")
+                .tooLarge, "\(path)",
+                "has \(bytes) bytes; documents of at most \(bytesMax) are parsed (file.document_bytes)")
         }
         pieces = StepState(FilePieces(file, from: offset))
     }

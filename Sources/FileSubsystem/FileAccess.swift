@@ -79,13 +79,15 @@ enum FileParameters {
         description: "hold the fleet's lock file/PATH meanwhile; false when absent")
     static let parentsSchema = JSONSchema.boolean(description: "make missing directories; false when absent")
     static let whenSchema = JSONSchema.string(
-        description: "what must stand there before; any when absent", values: AtomicFile.Placement.allCases.map(\.rawValue))
+        description: "what must stand there before; any when absent",
+        values: AtomicFile.Placement.allCases.map(\.rawValue))
     static let modeSchema = JSONSchema.string(
         description: "permissions in octal, such as 0644; those of the replaced file, or 0640, when absent")
 
     /// - Returns: the path of a member that must be one.
     @discardableResult
-    static func path(_ text: String, _ member: String, mayBeRoot: Bool = false) throws(InvalidParameters) -> RootedPath {
+    static func path(_ text: String, _ member: String, mayBeRoot: Bool = false) throws(InvalidParameters) -> RootedPath
+    {
         do throws(FileError) {
             let path = try RootedPath(text)
             if path.isRoot && !mayBeRoot {

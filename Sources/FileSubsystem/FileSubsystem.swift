@@ -16,7 +16,7 @@ import RootedFiles
 /// Every job bears repetition. What is written whole appears by one rename, which a stale attempt is kept from by
 /// `confirmClaim`; a file tells by its mark which job put it there; appending keeps a journal. `docs/jobs/file.md` says
 /// what each type takes and gives.
-public struct FileSubsystem: Sendable {
+public struct FileSubsystem: Subsystem {
     let access: FileAccess
 
     /// - Parameter metrics: where its figures go.

@@ -77,7 +77,9 @@ struct Glob: Sendable {
                 case .character(let wanted): if scalar == wanted { next[index + 1] = true }
                 case .any: if scalar != "/" { next[index + 1] = true }
                 case .set(let ranges, let isInverted):
-                    if scalar != "/", ranges.contains(where: { $0.contains(scalar) }) != isInverted { next[index + 1] = true }
+                    if scalar != "/", ranges.contains(where: { $0.contains(scalar) }) != isInverted {
+                        next[index + 1] = true
+                    }
                 case .directories: next[index] = true
                 case .run(let crosses): if crosses || scalar != "/" { next[index] = true }
                 }

@@ -50,7 +50,8 @@ public struct ListParameters: FileJob {
         let path = try FileParameters.path(path, "path", mayBeRoot: true)
         if let glob, Glob(glob) == nil {
             throw InvalidParameters(
-                "'glob' must have 1 to \(Glob.lengthMax) characters, and a ']' for each '[', with a-z in ascending order")
+                "'glob' must have 1 to \(Glob.lengthMax) characters, and a ']' for each '[', with a-z in ascending order"
+            )
         }
         try FileParameters.check(depth, "depth", 1...Self.depthMax)
         try FileParameters.check(limit, "limit", 1...Int(Int32.max))

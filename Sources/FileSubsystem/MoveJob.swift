@@ -126,7 +126,7 @@ extension MoveParameters {
     private static func target(_ path: RootedPath, _ files: FileAccess) throws -> RegularFile? {
         do {
             return try files.roots.file(path)
-        } catch where error.reason == .notFound {
+        } catch  where error.reason == .notFound {
             return nil
         }
     }
@@ -153,7 +153,8 @@ extension MoveParameters {
         guard let name = from.name else { return }
         let directory = try files.roots.parent(of: from, for: .writing)
         guard let status = try directory.status(name) else { return }
-        guard status.inode == source.status.inode, status.modifiedNanoseconds == source.status.modifiedNanoseconds else {
+        guard status.inode == source.status.inode, status.modifiedNanoseconds == source.status.modifiedNanoseconds
+        else {
             throw FileError(.busy, "\(from)", "was changed while it was being moved")
         }
         try directory.remove(name)

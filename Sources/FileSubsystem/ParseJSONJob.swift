@@ -36,9 +36,11 @@ public struct ParseJSONParameters: FileJob {
             "pointer": .string(description: "RFC 6901, such as /packages/0/name; the whole document when absent"),
             "format": .string(description: "json when absent", values: Format.allCases.map(\.rawValue)),
             "whole": .boolean(description: "check a document to its end after the value was found; false when absent"),
-            "offset": .integer(description: "ndjson: the byte at which to begin, next_offset of the page before", min: 0),
+            "offset": .integer(
+                description: "ndjson: the byte at which to begin, next_offset of the page before", min: 0),
             "limit": .integer(description: "ndjson: values at most", min: 1),
-            "skip_malformed": .boolean(description: "ndjson: count lines that are no JSON and go on; false when absent"),
+            "skip_malformed": .boolean(
+                description: "ndjson: count lines that are no JSON and go on; false when absent"),
         ], required: ["path"])
 
     public init(

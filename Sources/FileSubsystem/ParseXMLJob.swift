@@ -96,7 +96,8 @@ extension ParseXMLParameters {
                 if !isEnough { try reader.finish() }
                 let findings = reader.findings.map {
                     ParseXMLOutput.Finding(
-                        name: $0.name, text: $0.text, attributes: $0.attributes.isEmpty ? nil : $0.attributes, xml: $0.xml)
+                        name: $0.name, text: $0.text, attributes: $0.attributes.isEmpty ? nil : $0.attributes,
+                        xml: $0.xml)
                 }
                 return ParseXMLOutput(
                     path: "\(path)", findings: findings, matches: reader.matches,

@@ -39,9 +39,9 @@ public struct FleetConfiguration: Sendable {
     public var retentionSucceededHours: Int
     public var retentionDiscardedHours: Int
     public var outputBytesMax: Int
-    public var apiConnectionsMax: Int
-    public var apiConnectionsPerHostMax: Int
-    public var apiResponseBytesMax: Int
+    public var api: APIConfiguration
+    public var file: FileConfiguration
+    public var network: NetworkConfiguration
     /// Where the dispatcher serves HTTP; nowhere when nil.
     public var httpListen: String?
     /// What HTTP clients must show.
@@ -86,9 +86,9 @@ public struct FleetConfiguration: Sendable {
         retentionSucceededHours = try values.number("retention.succeeded_hours")
         retentionDiscardedHours = try values.number("retention.discarded_hours")
         outputBytesMax = try values.number("limits.output_bytes")
-        apiConnectionsMax = try values.number("api.connections")
-        apiConnectionsPerHostMax = try values.number("api.connections_per_host")
-        apiResponseBytesMax = try values.number("api.response_bytes")
+        api = try APIConfiguration(values)
+        file = try FileConfiguration(values)
+        network = try NetworkConfiguration(values)
         httpListen = values.text("http.listen")
         httpToken = values.text("http.token")
         httpTokenFile = values.text("http.token_file")

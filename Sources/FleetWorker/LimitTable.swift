@@ -182,7 +182,9 @@ struct LimitTable {
 
     mutating func turn(_ now: ContinuousClock.Instant) -> Turn {
         var turn = Turn()
-        func sooner(_ other: ContinuousClock.Instant?) { turn.next = other.map { min(turn.next ?? $0, $0) } ?? turn.next }
+        func sooner(_ other: ContinuousClock.Instant?) {
+            turn.next = other.map { min(turn.next ?? $0, $0) } ?? turn.next
+        }
         for name in Array(rates.keys) {
             turn.outcomes += rates[name]?.turn(now) ?? []
             sooner(rates[name]?.wake(now))

@@ -180,7 +180,9 @@ package struct PlaceLine {
     }
 
     /// The word was not answered. Whether it was heard is unknown, so no more is used than it said.
-    package mutating func fail(_ reason: String, retryAfter pause: Duration, _ now: ContinuousClock.Instant) -> [LimitOutcome] {
+    package mutating func fail(_ reason: String, retryAfter pause: Duration, _ now: ContinuousClock.Instant)
+        -> [LimitOutcome]
+    {
         guard let question else { return [] }
         self.question = nil
         trouble = reason

@@ -289,7 +289,9 @@ package struct RateLine {
     }
 
     /// The question was not answered.
-    package mutating func fail(_ reason: String, retryAfter pause: Duration, _ now: ContinuousClock.Instant) -> [LimitOutcome] {
+    package mutating func fail(_ reason: String, retryAfter pause: Duration, _ now: ContinuousClock.Instant)
+        -> [LimitOutcome]
+    {
         guard let question else { return [] }
         self.question = nil
         trouble = reason

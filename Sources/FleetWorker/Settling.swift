@@ -165,8 +165,10 @@ final class Settler: Sendable {
                 if let subject = arrival.job.subject {
                     let took = ending.ownership.age + (ContinuousClock.now - ending.begun)
                     publication.courtesy += UsabilityEvent.Kind.kinds(of: ending.settlement, slow: took > slow).map {
-                        UsabilityEvent($0, job: arrival.job, subject: subject, attempt: ending.ownership.attempt, took: took)
-                            .message(token: ending.ownership.token)
+                        UsabilityEvent(
+                            $0, job: arrival.job, subject: subject, attempt: ending.ownership.attempt, took: took
+                        )
+                        .message(token: ending.ownership.token)
                     }
                 }
                 batch.append(publication)

@@ -21,7 +21,7 @@ import RootedFiles
 ///
 /// A worker holds one `NetworkSubsystem`, and through it one cache of answers, one thread that waits for sockets, and one
 /// pool of connections.
-public struct NetworkSubsystem: Sendable {
+public struct NetworkSubsystem: Subsystem {
     let settings: NetworkSettings
     let metrics: NetworkMetrics
     let readiness: Readiness

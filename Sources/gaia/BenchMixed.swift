@@ -15,8 +15,8 @@ extension BenchCommand {
             abstract: "Jobs of all subsystems at once, for a minute.",
             discussion: """
                 Starts private servers, a dispatcher, workers and an HTTP server on this machine, and keeps so many jobs of
-                each kind under way: HTTP calls to a server that takes 20 ms, files written, read, hashed and parsed,
-                processes, probes and downloads. A job's time runs from its publishing to its result.
+                each kind under way: HTTP calls to a server that takes 20 ms, files written, read, hashed and parsed, probes
+                and small downloads. A job's time runs from its publishing to its result.
                 """)
 
         @Option(name: .long, help: "For how many seconds.")
@@ -43,7 +43,7 @@ extension BenchCommand {
 
         private func measure(_ files: MixedFiles) async throws -> (Machine, MixedFigures) {
             try await withTarget { port in
-                let kinds = MixedKind.all(port: port, files: files)
+                let kinds = MixedKind.all(port: port)
                 return try await withBenchStack(settings: MixedKind.settings(files)) { loaded, fleet, stack in
                     let figures = try await loaded.withStore("gaia bench") { store in
                         try await store.migrate()

@@ -67,7 +67,8 @@ struct LimitCommand: AsyncParsableCommand {
         }
 
         static func number(_ value: Double) -> String {
-            value >= 100 || value == value.rounded() ? Terminal.grouped(Int(value.rounded())) : String(format: "%.2f", value)
+            value >= 100 || value == value.rounded()
+                ? Terminal.grouped(Int(value.rounded())) : String(format: "%.2f", value)
         }
     }
 
@@ -87,7 +88,8 @@ struct LimitCommand: AsyncParsableCommand {
         var name: String
         @Option(name: .long, help: "Units a second; none takes the rate away.")
         var rate: LimitNumber?
-        @Option(name: .long, help: "How many may be saved up; a tenth of a second's worth when a rate is given without it.")
+        @Option(
+            name: .long, help: "How many may be saved up; a tenth of a second's worth when a rate is given without it.")
         var burst: Double?
         @Option(name: .long, help: "How many at once; none takes the places away.")
         var places: LimitNumber?
@@ -107,7 +109,9 @@ struct LimitCommand: AsyncParsableCommand {
                     try await store.requireLimits()
                     try await store.setLimit(
                         name, rate: rate?.value, burst: burst, places: places.map { Int($0.value) })
-                    guard let rule = try await store.limitRules().rules.first(where: { $0.name == name }) else { return }
+                    guard let rule = try await store.limitRules().rules.first(where: { $0.name == name }) else {
+                        return
+                    }
                     let parts = [
                         rule.rate.map { "\(List.number($0)) a second, burst \(List.number(rule.burst ?? 0))" },
                         rule.places.map { "\(Terminal.grouped($0)) at once" },

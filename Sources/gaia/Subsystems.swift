@@ -1,7 +1,10 @@
 import APISubsystem
+import FileSubsystem
 import FleetConfiguration
 import FleetModel
 import FleetObservability
+import NetworkSubsystem
+import RootedFiles
 
 /// What this program has handlers for.
 enum Catalogue {
@@ -10,16 +13,35 @@ enum Catalogue {
         let name: String
         /// The setting without which there is nothing that its jobs may touch. A worker without it leaves them to others.
         var needs: (setting: String, isSet: (FleetConfiguration) -> Bool)?
-        let make: (FleetConfiguration, MetricsRegistry) throws -> any Subsystem
+        let make: (Parts) throws -> any Subsystem
+    }
+
+    /// What subsystems are made of.
+    private struct Parts {
+        let settings: FleetConfiguration
+        let metrics: MetricsRegistry
+        /// Its roots and threads serve them all.
+        let files: FileSubsystem
     }
 
     private static var entries: [Entry] {
         [
-            Entry(name: "api") { settings, _ in
-                APISubsystem(
-                    connections: settings.apiConnectionsMax, connectionsPerHost: settings.apiConnectionsPerHostMax,
-                    responseBytesMax: settings.apiResponseBytesMax)
-            }
+            Entry(name: "api") { parts in
+                let settings = try parts.settings.apiSettings()
+                let roots = parts.files.roots
+                // Where no root may be written, a body that is too large for a result fails its call.
+                let results =
+                    try roots.roots.contains(where: \.isWritable)
+                    ? ResultFiles(roots: roots, threads: parts.files.threads, bytesMax: Int64(settings.fileBytesMax))
+                    : nil
+                return APISubsystem(settings, results: results, metrics: parts.metrics)
+            },
+            Entry(name: "file", needs: ("file.roots", { $0.file.roots != nil })) { $0.files },
+            Entry(name: "network") { parts in
+                try NetworkSubsystem(
+                    try parts.settings.networkSettings(), roots: parts.files.roots, threads: parts.files.threads,
+                    metrics: parts.metrics)
+            },
         ]
     }
 
@@ -66,15 +88,22 @@ enum Catalogue {
         _ entries: [Entry], _ settings: FleetConfiguration, _ metrics: MetricsRegistry,
         _ body: ([JobDefinition]) async throws -> Value
     ) async throws -> Value {
+        let files: FileSubsystem
+        do { files = try FileSubsystem(try settings.fileSettings(), metrics: metrics) } catch let error as FileError {
+            throw ConfigurationError("file.roots (\(Setting.variable(of: "file.roots"))): \(error)")
+        }
+        let parts = Parts(settings: settings, metrics: metrics, files: files)
         var made: [any Subsystem] = []
         let result: Result<Value, any Error>
         do {
-            for entry in entries { made.append(try entry.make(settings, metrics)) }
+            for entry in entries { made.append(try entry.make(parts)) }
             result = .success(try await body(made.flatMap(\.definitions)))
         } catch {
             result = .failure(error)
         }
-        for subsystem in made { await subsystem.close() }
+        // Files last, since the others write with its threads.
+        for subsystem in made where !(subsystem is FileSubsystem) { await subsystem.close() }
+        await files.close()
         return try result.get()
     }
 }

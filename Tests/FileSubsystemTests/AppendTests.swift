@@ -36,7 +36,8 @@ struct AppendTests {
     @Test("takes a file that is there, and makes none unless it may")
     func create() async throws {
         #expect(
-            try await workplace.failure(AppendParameters(path: "data:log", content: "x", create: false)) == "file.not-found")
+            try await workplace.failure(AppendParameters(path: "data:log", content: "x", create: false))
+                == "file.not-found")
         try workplace.write("before\n", to: "root/log")
         #expect(try await append("x", key: "1").offset == 7)
         #expect(try await workplace.failure(AppendParameters(path: "data:a/b", content: "x")) == "file.not-found")

@@ -25,7 +25,8 @@ struct AttackTests {
     /// What each type that reads content ends with on a path.
     private func readers(_ path: String) async throws -> [String?] {
         [
-            try await workplace.failure(ReadParameters(path: path)), try await workplace.failure(HashParameters(path: path)),
+            try await workplace.failure(ReadParameters(path: path)),
+            try await workplace.failure(HashParameters(path: path)),
             try await workplace.failure(ParseJSONParameters(path: path)),
             try await workplace.failure(ParseXMLParameters(path: path, xpath: "/a")),
             try await workplace.failure(CopyParameters(from: path, to: "data:copied")),
@@ -42,7 +43,8 @@ struct AttackTests {
     func reading(_ path: String, _ code: String) async throws {
         for failure in try await readers(path) {
             // The way to the target's directory is said to be none, where that is looked at first.
-            #expect(failure == code || (path.contains("/") && failure == "file.not-a-directory"), "\(failure ?? "done")")
+            #expect(
+                failure == code || (path.contains("/") && failure == "file.not-a-directory"), "\(failure ?? "done")")
         }
         #expect(try workplace.names() == ["directory", "fifo", "file", "hard", "link"])
     }
@@ -50,10 +52,17 @@ struct AttackTests {
     @Test("Nothing is written through a link, or over what is no file")
     func writing() async throws {
         for path in ["data:link", "data:directory/secret", "data:directory/made", "data:fifo"] {
-            #expect(try await workplace.failure(WriteParameters(path: path, content: "x", parents: true)) != nil, "\(path)")
-            #expect(try await workplace.failure(AppendParameters(path: path, content: "x", parents: true)) != nil, "\(path)")
-            #expect(try await workplace.failure(CopyParameters(from: "data:file", to: path, parents: true)) != nil, "\(path)")
-            #expect(try await workplace.failure(MoveParameters(from: "data:file", to: path, parents: true)) != nil, "\(path)")
+            #expect(
+                try await workplace.failure(WriteParameters(path: path, content: "x", parents: true)) != nil, "\(path)")
+            #expect(
+                try await workplace.failure(AppendParameters(path: path, content: "x", parents: true)) != nil, "\(path)"
+            )
+            #expect(
+                try await workplace.failure(CopyParameters(from: "data:file", to: path, parents: true)) != nil,
+                "\(path)")
+            #expect(
+                try await workplace.failure(MoveParameters(from: "data:file", to: path, parents: true)) != nil,
+                "\(path)")
         }
         #expect(try await workplace.failure(AppendParameters(path: "data:hard", content: "x")) == "file.hard-linked")
         #expect(try workplace.text("outside/secret") == "secret")

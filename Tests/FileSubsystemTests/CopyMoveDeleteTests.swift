@@ -20,7 +20,8 @@ struct CopyTests {
         #expect(output.bytes == Int64(content.utf8.count))
         #expect(!output.repeated)
         #expect(try workplace.text("root/b/c") == content)
-        let again: CopyOutput = try await workplace.run(CopyParameters(from: "data:a", to: "data:b/c", when: .absent), token: 2)
+        let again: CopyOutput = try await workplace.run(
+            CopyParameters(from: "data:a", to: "data:b/c", when: .absent), token: 2)
         #expect(again.repeated)
         #expect(
             try await workplace.failure(CopyParameters(from: "data:a", to: "data:b/c", when: .absent), key: "other")
@@ -45,7 +46,8 @@ struct CopyTests {
     @Test("leaves nothing when the claim is lost")
     func fenced() async throws {
         try workplace.write("a", to: "root/a")
-        #expect(try await workplace.failure(CopyParameters(from: "data:a", to: "data:b"), confirm: lost) == "claim.lost")
+        #expect(
+            try await workplace.failure(CopyParameters(from: "data:a", to: "data:b"), confirm: lost) == "claim.lost")
         #expect(try workplace.names() == ["a"])
     }
 }
@@ -94,11 +96,15 @@ struct MoveTests {
         try workplace.write("a", to: "root/a")
         try workplace.write("b", to: "root/b")
         try workplace.write("c", to: "root/d/c")
-        #expect(try await workplace.failure(MoveParameters(from: "data:a", to: "data:b", when: .absent)) == "file.exists")
-        #expect(try await workplace.failure(MoveParameters(from: "data:a", to: "data:x", when: .present)) == "file.not-found")
+        #expect(
+            try await workplace.failure(MoveParameters(from: "data:a", to: "data:b", when: .absent)) == "file.exists")
+        #expect(
+            try await workplace.failure(MoveParameters(from: "data:a", to: "data:x", when: .present))
+                == "file.not-found")
         #expect(try await workplace.failure(MoveParameters(from: "data:a", to: "data:d")) == "file.is-directory")
         #expect(try await workplace.failure(MoveParameters(from: "data:d", to: "data:e")) == "file.is-directory")
-        #expect(try await workplace.failure(MoveParameters(from: "data:a", to: "data:e"), confirm: lost) == "claim.lost")
+        #expect(
+            try await workplace.failure(MoveParameters(from: "data:a", to: "data:e"), confirm: lost) == "claim.lost")
         #expect(try workplace.names() == ["a", "b", "d", "d/c"])
     }
 

@@ -4,7 +4,8 @@ import Testing
 
 @Suite("Parameters of file jobs")
 struct GoldenTests {
-    private static let directory = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Resources/golden")
+    private static let directory = URL(filePath: #filePath).deletingLastPathComponent().appending(
+        path: "Resources/golden")
 
     /// A payload that must not be taken, and how the sentence begins that says why.
     private struct Refused: Decodable {
@@ -60,7 +61,8 @@ struct GoldenTests {
             #expect(definition.isRepeatable)
             let schema = try #require(
                 try JSONSerialization.jsonObject(
-                    with: Data(definition.schema.document(title: definition.type.name, summary: definition.summary).utf8))
+                    with: Data(
+                        definition.schema.document(title: definition.type.name, summary: definition.summary).utf8))
                     as? [String: Any])
             let members = try #require(schema["properties"] as? [String: Any])
             for file in try Self.files("valid-", of: definition.type.name) {

@@ -58,8 +58,14 @@ struct ParseJSONTests {
 
     private struct Page: Decodable {
         var values: [Int]
-        var lines, missing, malformed, bytes_read: Int
-        var next_offset: Int64?
+        var lines, missing, malformed, bytesRead: Int
+        var nextOffset: Int64?
+
+        enum CodingKeys: String, CodingKey {
+            case values, lines, missing, malformed
+            case bytesRead = "bytes_read"
+            case nextOffset = "next_offset"
+        }
     }
 
     @Test("reads NDJSON in pages")
@@ -72,7 +78,7 @@ struct ParseJSONTests {
                 ParseJSONParameters(path: "data:d.ndjson", pointer: "/n", format: .ndjson, offset: offset))
             #expect(page.values.count <= 1_000)
             values += page.values
-            offset = page.next_offset
+            offset = page.nextOffset
         } while offset != nil
         #expect(values == Array(0..<50_000))
     }
@@ -104,7 +110,8 @@ struct ParseXMLTests {
     @Test("refuses hostile documents with a word for it")
     func hostile() async throws {
         let workplace = try Workplace()
-        try workplace.write("<!DOCTYPE a [<!ENTITY f SYSTEM \"\(workplace.at("outside/secret"))\">]><a>&f;</a>", to: "root/x.xml")
+        try workplace.write(
+            "<!DOCTYPE a [<!ENTITY f SYSTEM \"\(workplace.at("outside/secret"))\">]><a>&f;</a>", to: "root/x.xml")
         try workplace.write(String(repeating: "<a>", count: 10_000), to: "root/deep.xml")
         let parameters = ParseXMLParameters(path: "data:x.xml", xpath: "/a")
         #expect(try await workplace.failure(parameters) == "file.document-refused")

@@ -27,7 +27,8 @@ struct ListTests {
     @Test("gives a directory's entries in order, with what is known of them")
     func plain() async throws {
         let output = try await list(ListParameters(path: "data:"))
-        #expect(output.entries.map(\.path) == ["data:a", "data:a-b", "data:c.json", "data:d", "data:link", "data:ä.txt"])
+        #expect(
+            output.entries.map(\.path) == ["data:a", "data:a-b", "data:c.json", "data:d", "data:link", "data:ä.txt"])
         #expect(output.entries.map(\.type) == [.directory, .file, .file, .directory, .symlink, .file])
         #expect(output.entries[2].bytes == 1)
         #expect(output.nextCursor == nil)
@@ -111,7 +112,8 @@ struct ListTests {
         for index in 0..<count { try workplace.write("", to: "root/large/\(100_000 + index)") }
         var (cursor, found) = (String?.none, [String]())
         repeat {
-            let page: ListOutput = try await workplace.run(ListParameters(path: "data:large", limit: 70, cursor: cursor))
+            let page: ListOutput = try await workplace.run(
+                ListParameters(path: "data:large", limit: 70, cursor: cursor))
             found += page.entries.map(\.path)
             cursor = page.nextCursor
         } while cursor != nil

@@ -11,7 +11,8 @@ struct ReadTests {
 
     init() throws { workplace = try Workplace { $0.readBytesMax = 1_000 } }
 
-    private func read(_ bytes: [UInt8], _ encoding: String? = nil, offset: Int64? = nil, length: Int? = nil) async throws
+    private func read(_ bytes: [UInt8], _ encoding: String? = nil, offset: Int64? = nil, length: Int? = nil)
+        async throws
         -> ReadOutput
     {
         try workplace.write(bytes, to: "root/file")
@@ -127,9 +128,12 @@ struct WriteTests {
 
     @Test("writes only where it may")
     func placements() async throws {
-        #expect(try await workplace.failure(WriteParameters(path: "data:a", content: "", when: .present)) == "file.not-found")
+        #expect(
+            try await workplace.failure(WriteParameters(path: "data:a", content: "", when: .present))
+                == "file.not-found")
         _ = try await write("1", .absent, path: "data:a", key: "first")
-        #expect(try await workplace.failure(WriteParameters(path: "data:a", content: "", when: .absent)) == "file.exists")
+        #expect(
+            try await workplace.failure(WriteParameters(path: "data:a", content: "", when: .absent)) == "file.exists")
         _ = try await write("2", .present, path: "data:a", key: "second")
         #expect(try workplace.text("root/a") == "2")
         #expect(try await workplace.failure(WriteParameters(path: "data:x/y", content: "")) == "file.not-found")
@@ -153,7 +157,8 @@ struct WriteTests {
     func fenced() async throws {
         try workplace.write("old", to: "root/file")
         #expect(
-            try await workplace.failure(WriteParameters(path: "data:file", content: "new"), confirm: lost) == "claim.lost")
+            try await workplace.failure(WriteParameters(path: "data:file", content: "new"), confirm: lost)
+                == "claim.lost")
         #expect(try workplace.text("root/file") == "old")
         #expect(try workplace.names() == ["file"])
     }

@@ -13,7 +13,8 @@ final class Workplace: Sendable {
     let locks = UnsharedLocks()
 
     init(
-        _ change: (inout FileSettings) throws -> Void = { _ in }, metrics: any MetricsFactory = NOOPMetricsHandler.instance
+        _ change: (inout FileSettings) throws -> Void = { _ in },
+        metrics: any MetricsFactory = NOOPMetricsHandler.instance
     ) throws {
         directory = FileManager.default.temporaryDirectory.appending(path: "files-\(UUID().uuidString)").path
         for name in ["root", "outside"] {

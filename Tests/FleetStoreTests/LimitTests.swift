@@ -104,7 +104,8 @@ struct LimitTests {
         try await Ledger.with { ledger in
             let owner = try await ledger.worker()
             try await ledger.pool.script(
-                "create or replace function gaia.limit_names_max() returns integer language sql immutable as 'select 3'")
+                "create or replace function gaia.limit_names_max() returns integer language sql immutable as 'select 3'"
+            )
             try await ledger.store.setLimit("host.*", rate: 0.1, burst: 1)
             for name in ["host.1", "host.2", "host.3", "host.4"] {
                 #expect(try await ledger.take(1, of: name, rule: "host.*", by: owner).units == 1)
@@ -112,7 +113,8 @@ struct LimitTests {
             #expect(try await ledger.take(1, of: "host.5", rule: "host.*", by: owner).units == 0)
             #expect(try await ledger.count("gaia.limit_bucket") == 4)
             let term = try await ledger.store.beginTerm(name: "d")
-            try await ledger.pool.script("update gaia.limit_bucket set at = at - interval '1 hour' where name <> 'host.2'")
+            try await ledger.pool.script(
+                "update gaia.limit_bucket set at = at - interval '1 hour' where name <> 'host.2'")
             _ = try await ledger.store.retainRest(Retention(), term: term)
             #expect(try await ledger.count("gaia.limit_bucket") == 1)
             #expect(try await ledger.take(1, of: "host.5", rule: "host.*", by: owner).units == 1)

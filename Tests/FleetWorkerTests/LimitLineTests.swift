@@ -13,7 +13,8 @@ extension [LimitOutcome] {
     fileprivate var done: [Int64] { filter { if case .success = $0.result { true } else { false } }.map(\.id) }
     fileprivate var failures: [Int64: LimitError] {
         Dictionary(
-            uniqueKeysWithValues: compactMap { if case .failure(let error) = $0.result { ($0.id, error) } else { nil } })
+            uniqueKeysWithValues: compactMap { if case .failure(let error) = $0.result { ($0.id, error) } else { nil } }
+        )
     }
 }
 

@@ -48,7 +48,8 @@ struct ArrivalTests {
         let (name, definition) = try definition("a")
         let message = Job(type: name, key: "k", payload: Array(payload.utf8)).message()
         do throws(Rejection) {
-            _ = try Arrival(delivery(message), definitions: known ? [name.name: definition] : [:], payloadBytesMax: 1_000)
+            _ = try Arrival(
+                delivery(message), definitions: known ? [name.name: definition] : [:], payloadBytesMax: 1_000)
             return nil
         } catch {
             return error
