@@ -114,6 +114,8 @@ let package = Package(
             "NetworkSubsystem",
             ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
 
+        house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
+
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
         house("FleetDemoTarget", web + ["FleetModel", log]),
@@ -131,7 +133,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
-                "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "NetworkClient",
+                "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "ProcessSubsystem",
+                "NetworkClient",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
             ],
@@ -175,6 +178,9 @@ let package = Package(
             name: "process-worker", dependencies: ["ProcessKeeper"], path: "Tests/ProcessWorker",
             swiftSettings: strict),
         tests("ProcessKeeperTests", ["ProcessKeeper", "FleetStack", "process-tricks", "process-worker"]),
+        tests(
+            "ProcessSubsystemTests", ["ProcessSubsystem", "FleetModel", "RootedFiles", "process-tricks"],
+            exclude: ["Resources"]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",

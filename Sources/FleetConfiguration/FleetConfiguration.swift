@@ -42,6 +42,7 @@ public struct FleetConfiguration: Sendable {
     public var api: APIConfiguration
     public var file: FileConfiguration
     public var network: NetworkConfiguration
+    public var process: ProcessConfiguration
     /// Where the dispatcher serves HTTP; nowhere when nil.
     public var httpListen: String?
     /// What HTTP clients must show.
@@ -89,6 +90,7 @@ public struct FleetConfiguration: Sendable {
         api = try APIConfiguration(values)
         file = try FileConfiguration(values)
         network = try NetworkConfiguration(values)
+        process = try ProcessConfiguration(values)
         httpListen = values.text("http.listen")
         httpToken = values.text("http.token")
         httpTokenFile = values.text("http.token_file")

@@ -158,6 +158,35 @@ public struct Setting: Sendable {
             "network.partial_hours", .number(1...8_760), "48",
             "how long the part of a download is kept that nobody goes on with"),
         Setting(
+            "process.executables", .text, nil,
+            "programs that jobs may run, absolute paths with commas; process jobs are not served without"),
+        Setting(
+            "process.variables", .text, nil, "environment variables that jobs may set, names with commas"),
+        Setting(
+            "process.user", .text, "nobody",
+            "whom programs run as when the worker is root; root for the worker itself"),
+        Setting("process.timeout_ms", .number(1...86_400_000), "3600000", "the longest that a program may run"),
+        Setting("process.grace_ms", .number(0...600_000), "60000", "the longest from SIGTERM to SIGKILL"),
+        Setting(
+            "process.output_bytes", .number(0...16_777_216), "65536",
+            "bytes kept of a program's standard output, and of its standard error"),
+        Setting(
+            "process.memory_bytes", .number(1_048_576...1_099_511_627_776), "1073741824",
+            "resident memory of all processes of a job"),
+        Setting(
+            "process.address_bytes", .number(1_048_576...17_592_186_044_416), "4294967296",
+            "address space of each process"),
+        Setting("process.cpu_seconds", .number(1...864_000), "3600", "processor time of each process"),
+        Setting(
+            "process.file_bytes", .number(1...1_099_511_627_776), "1073741824", "the largest file that a program writes"
+        ),
+        Setting("process.open_files", .number(8...65_536), "256", "descriptors of each process"),
+        Setting("process.processes", .number(1...10_000), "64", "processes of a job at once"),
+        Setting(
+            "process.user_processes", .number(16...1_000_000), "1024",
+            "processes and threads of process.user on the whole machine"),
+        Setting("process.niceness", .number(0...19), "5", "how far behind others programs stand for the processor"),
+        Setting(
             "http.listen", .text, nil,
             "where the dispatcher serves HTTP, such as 127.0.0.1:8080; not at all when absent"),
         Setting(

@@ -132,6 +132,11 @@ public struct RootedDirectory: ~Copyable, Sendable {
         }
     }
 
+    /// A descriptor of the same directory, closed by exec, for the caller to close.
+    public func duplicate() throws(FileError) -> Int32 {
+        try checked("\(path)") { fcntl(descriptor.number, F_DUPFD_CLOEXEC, 3) }
+    }
+
     func subject(_ name: String) -> String { "\(path.appending(name))" }
 
     /// A name with a slash in it would be walked.

@@ -4,6 +4,7 @@ import FleetConfiguration
 import FleetModel
 import FleetObservability
 import NetworkSubsystem
+import ProcessSubsystem
 import RootedFiles
 
 /// What this program has handlers for.
@@ -41,6 +42,15 @@ enum Catalogue {
                 try NetworkSubsystem(
                     try parts.settings.networkSettings(), roots: parts.files.roots, threads: parts.files.threads,
                     metrics: parts.metrics)
+            },
+            Entry(name: "process", needs: ("process.executables", { !$0.process.executables.isEmpty })) { parts in
+                do throws(ProcessSettingsError) {
+                    return try ProcessSubsystem(
+                        parts.settings.processSettings, roots: parts.files.roots, threads: parts.files.threads,
+                        metrics: parts.metrics)
+                } catch {
+                    throw ConfigurationError("process.executables or process.user: \(error)")
+                }
             },
         ]
     }
