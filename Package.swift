@@ -12,6 +12,8 @@ let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let web: [Target.Dependency] = [
     .product(name: "Hummingbird", package: "hummingbird"),
     // Hummingbird's own types, named because our code does.
@@ -50,6 +52,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -61,6 +64,7 @@ let package = Package(
         .systemLibrary(name: "CRabbitMQ", pkgConfig: "librabbitmq", providers: [.apt(["librabbitmq-dev"])]),
         .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .target(name: "CSpawn"),
         // libssl-dev, zlib1g-dev
@@ -72,6 +76,7 @@ let package = Package(
         house("AMQPClient", ["CRabbitMQ", log]),
         house("PostgresClient", ["CPostgres", log]),
         house("CurlClient", ["CCurl", "AddressPolicy"]),
+        house("NetworkClient", ["COpenSSL"], isTestable: true),
         house("RootedFiles", ["CFiles"]),
 
         // Which addresses jobs may have connected to: for everything that connects on their behalf.
@@ -92,6 +97,9 @@ let package = Package(
 
         // Subsystems: parameters and handlers, no queue and no SQL.
         house("APISubsystem", ["FleetModel", "CurlClient"]),
+        house(
+            "NetworkSubsystem", ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics],
+            isTestable: true),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -110,7 +118,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP", "APISubsystem",
-                "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient", "CFloor", "CMalloc", arguments,
+                "NetworkSubsystem", "NetworkClient", "AddressPolicy", "FleetStack", "FleetDemoTarget", "FleetChaos",
+                "CurlClient", "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -136,6 +145,13 @@ let package = Package(
         tests("CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack"], exclude: ["Resources"]),
         tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
+        tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
+        tests(
+            "NetworkSubsystemTests",
+            [
+                "NetworkSubsystem", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", "FleetModel",
+                "FleetStack", metrics, metricsTestKit,
+            ], exclude: ["Resources"]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),

@@ -40,6 +40,7 @@ public struct FleetConfiguration: Sendable {
     public var apiConnectionsMax: Int
     public var apiConnectionsPerHostMax: Int
     public var apiResponseBytesMax: Int
+    public var network: NetworkConfiguration
     /// Where the dispatcher serves HTTP; nowhere when nil.
     public var httpListen: String?
     /// What HTTP clients must show.
@@ -84,6 +85,7 @@ public struct FleetConfiguration: Sendable {
         apiConnectionsMax = try values.number("api.connections")
         apiConnectionsPerHostMax = try values.number("api.connections_per_host")
         apiResponseBytesMax = try values.number("api.response_bytes")
+        network = try NetworkConfiguration(values)
         httpListen = values.text("http.listen")
         httpToken = values.text("http.token")
         httpTokenFile = values.text("http.token_file")

@@ -61,6 +61,49 @@ public struct Setting: Sendable {
         Setting(
             "api.response_bytes", .number(0...16_777_216), "262144", "the largest response body kept in a result"),
         Setting(
+            "network.nameservers", .text, nil,
+            "name servers for network jobs, as 192.0.2.1 or 192.0.2.1:53, with commas; those of /etc/resolv.conf if absent"
+        ),
+        Setting(
+            "network.name_try_ms", .number(10...60_000), "2000", "how long one try with one name server may take"),
+        Setting("network.name_tries", .number(1...20), "3", "tries for one question, over all name servers"),
+        Setting("network.cache_answers", .number(1...10_000_000), "10000", "answers of name servers that are kept"),
+        Setting(
+            "network.cache_bytes", .number(4_096...4_294_967_296), "16777216",
+            "about how many bytes they may take"),
+        Setting(
+            "network.ttl_min_s", .number(0...86_400), "0",
+            "the least time that an answer is kept whatever its TTL says, unless that is 0"),
+        Setting("network.ttl_max_s", .number(1...604_800), "86400", "the longest that an answer is kept"),
+        Setting(
+            "network.negative_ttl_max_s", .number(1...604_800), "3600",
+            "the longest that it is kept that a name has no answer"),
+        Setting(
+            "network.connections", .number(1...100_000), "1000", "probes and downloads of a worker at once"),
+        Setting(
+            "network.waiting", .number(1...1_000_000), "10000",
+            "probes and downloads of a worker that may wait for a connection; more are postponed"),
+        Setting(
+            "network.limit_wait_ms", .number(0...300_000), "30000",
+            "how long a job waits in its slot for room in a limit of the fleet's before it is postponed"),
+        Setting(
+            "network.allow", .text, nil,
+            "addresses, ranges (10.0.0.0/8) and host names that probes and downloads may reach though not public, with commas"
+        ),
+        Setting(
+            "network.ca_file", .text, nil, "a PEM file of the authorities to trust instead of the system's"),
+        Setting(
+            "network.download_bytes", .number(1...1_099_511_627_776), "10737418240", "the largest file downloaded"),
+        Setting(
+            "network.idle_ms", .number(100...600_000), "30000",
+            "the longest that a server sends nothing during a download"),
+        Setting(
+            "network.fruitless_tries", .number(0...100), "3",
+            "how often in a row a download is tried again in one attempt without a byte more"),
+        Setting(
+            "network.partial_hours", .number(1...8_760), "48",
+            "how long the part of a download is kept that nobody goes on with"),
+        Setting(
             "http.listen", .text, nil,
             "where the dispatcher serves HTTP, such as 127.0.0.1:8080; not at all when absent"),
         Setting(

@@ -113,6 +113,27 @@ struct LimitTests {
         try await server.stop()
     }
 
+    @Test("One who would wait too long for a connection is sent back to come again")
+    func waitedTooLong() async throws {
+        let server = try await FileServer()
+        try await Desk.with({ settings in
+            settings.connections = 1
+            settings.limitWait = .milliseconds(100)
+        }) { desk in
+            let running = Task {
+                try await desk.download(
+                    DownloadParameters(url: server.url(10, "stall=0").url, path: "data:a"), key: "a")
+            }
+            try await eventually("one is under way") { try await server.stats().open == 1 }
+            let failure = try await desk.failure(DownloadParameters(url: server.url(10).url, path: "data:b"))
+            #expect((failure.kind, failure.code) == (.throttled(retryAfter: .seconds(1)), "network.overloaded"))
+            #expect(desk.subsystem.gate.waiting == 0)
+            running.cancel()
+            await #expect(throws: (any Error).self) { try await running.value }
+        }
+        try await server.stop()
+    }
+
     @Test("nginx's files are gone on with after a break")
     func nginx() async throws {
         let nginx = try await Nginx.shared.value

@@ -50,10 +50,12 @@ struct ProbeTests {
     @Test("What is wrong with a certificate is told, and fails the job only if it asks for proof")
     func bad() async throws {
         try await withDesk { desk, servers in
-            for (port, flaw) in [
-                (servers.expired, "expired"), (servers.wrongName, "mismatch"), (servers.selfSigned, "self-signed"),
+            for (port, name, flaw) in [
+                (servers.expired, nil, "expired"), (servers.selfSigned, nil, "self-signed"),
+                (servers.wrongName, nil, "IP address mismatch"), (servers.good, "other.test", "hostname mismatch"),
             ] {
-                var parameters = ProbeParameters(host: "127.0.0.1", port: port, tls: true, require: .connected)
+                var parameters = ProbeParameters(
+                    host: "127.0.0.1", port: port, tls: true, serverName: name, require: .connected)
                 let tls = try #require(try await desk.probe(parameters).tls)
                 #expect(!tls.verified)
                 #expect(tls.flaw?.contains(flaw) == true, "\(tls.flaw ?? "none")")
