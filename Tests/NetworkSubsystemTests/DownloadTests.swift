@@ -93,6 +93,7 @@ struct DownloadTests {
                 let failure = try await desk.failure(
                     DownloadParameters(url: server.url(50_000, options).url, path: "data:a", size: size))
                 #expect((failure.kind, failure.code) == (.permanent, code))
+                #expect(try desk.count("download_bytes") == (size > 9 ? 50_000 : 0), "nothing is written in vain")
             }
             for options in ["", "nolength=1"] {
                 let failure = try await desk.failure(

@@ -15,43 +15,46 @@ struct LimitTests {
 
     @Test("A download keeps to its job's own limit", arguments: [1_000_000, 10_000_000, 100_000_000])
     func ownLimit(_ rate: Int) async throws {
-        let nginx = try await Nginx.shared.value
-        try await Desk.with { desk in
-            let output = try await desk.download(
-                DownloadParameters(url: try nginx.url(rate * 2), path: "data:a", bytesPerSecond: rate))
-            let share = Double(output.bytesPerSecond) / Double(rate)
-            #expect(share < 1 + Self.tolerance && share > 1 - Self.lag, "\(output.bytesPerSecond) B/s")
+        try await Nginx.with { nginx in
+            try await Desk.with { desk in
+                let output = try await desk.download(
+                    DownloadParameters(url: try nginx.url(rate * 2), path: "data:a", bytesPerSecond: rate))
+                let share = Double(output.bytesPerSecond) / Double(rate)
+                #expect(share < 1 + Self.tolerance && share > 1 - Self.lag, "\(output.bytesPerSecond) B/s")
+            }
         }
     }
 
     @Test("Downloads together keep to the fleet's limit")
     func fleetLimit() async throws {
-        let nginx = try await Nginx.shared.value
-        let rate = 8_000_000
-        let limits = UnsharedLimits(rates: ["network.bytes": .init(perSecond: Double(rate), burst: 100_000)])
-        try await Desk.with { desk in
-            let row = try await NetworkLoad(desk.subsystem).shared(
-                rate: rate, downloads: 4, url: try nginx.url(4_000_000), root: "data", limits: limits)
-            let share = row.measured / Double(rate)
-            #expect(share < 1 + Self.tolerance && share > 1 - Self.lag, "\(row.measured) B/s")
+        try await Nginx.with { nginx in
+            let rate = 8_000_000
+            let limits = UnsharedLimits(rates: ["network.bytes": .init(perSecond: Double(rate), burst: 100_000)])
+            try await Desk.with { desk in
+                let row = try await NetworkLoad(desk.subsystem).shared(
+                    rate: rate, downloads: 4, url: try nginx.url(4_000_000), root: "data", limits: limits)
+                let share = row.measured / Double(rate)
+                #expect(share < 1 + Self.tolerance && share > 1 - Self.lag, "\(row.measured) B/s")
+            }
+            #expect(limits.spent["network.bytes"] == 16_000_000)
         }
-        #expect(limits.spent["network.bytes"] == 16_000_000)
     }
 
     @Test("Without room in the fleet's limit a download is postponed, and what it has is kept")
     func postponed() async throws {
-        let nginx = try await Nginx.shared.value
-        let limits = UnsharedLimits(rates: ["network.bytes": .init(perSecond: 1_000, burst: 200_000)])
-        try await Desk.with({ $0.limitWait = .milliseconds(100) }) { desk in
-            let parameters = DownloadParameters(url: try nginx.url(4_000_000), path: "data:a")
-            let failure = try await desk.failure(parameters, limits: limits)
-            guard case .throttled = failure.kind else {
-                Issue.record("\(failure)")
-                return
+        try await Nginx.with { nginx in
+            let limits = UnsharedLimits(rates: ["network.bytes": .init(perSecond: 1_000, burst: 200_000)])
+            try await Desk.with({ $0.limitWait = .milliseconds(100) }) { desk in
+                let parameters = DownloadParameters(url: try nginx.url(4_000_000), path: "data:a")
+                let failure = try await desk.failure(parameters, limits: limits)
+                guard case .throttled = failure.kind else {
+                    Issue.record("\(failure)")
+                    return
+                }
+                let output = try await desk.download(parameters, token: 2)
+                #expect(output.resumedBytes > 0)
+                #expect(try desk.content("a") == (try nginx.content(4_000_000)))
             }
-            let output = try await desk.download(parameters, token: 2)
-            #expect(output.resumedBytes > 0)
-            #expect(try desk.content("a") == (try nginx.content(4_000_000)))
         }
     }
 
@@ -113,20 +116,42 @@ struct LimitTests {
         try await server.stop()
     }
 
+    @Test("One who would wait too long for a connection is sent back to come again")
+    func waitedTooLong() async throws {
+        let server = try await FileServer()
+        try await Desk.with({ settings in
+            settings.connections = 1
+            settings.limitWait = .milliseconds(100)
+        }) { desk in
+            let running = Task {
+                try await desk.download(
+                    DownloadParameters(url: server.url(10, "stall=0").url, path: "data:a"), key: "a")
+            }
+            try await eventually("one is under way") { try await server.stats().open == 1 }
+            let failure = try await desk.failure(DownloadParameters(url: server.url(10).url, path: "data:b"))
+            #expect((failure.kind, failure.code) == (.throttled(retryAfter: .seconds(1)), "network.overloaded"))
+            #expect(desk.subsystem.gate.waiting == 0)
+            running.cancel()
+            await #expect(throws: (any Error).self) { try await running.value }
+        }
+        try await server.stop()
+    }
+
     @Test("nginx's files are gone on with after a break")
     func nginx() async throws {
-        let nginx = try await Nginx.shared.value
-        let url = try nginx.url(5_000_000)
-        try await Desk.with { desk in
-            let slow = Task {
-                try await desk.download(DownloadParameters(url: url, path: "data:a", bytesPerSecond: 2_000_000))
+        try await Nginx.with { nginx in
+            let url = try nginx.url(5_000_000)
+            try await Desk.with { desk in
+                let slow = Task {
+                    try await desk.download(DownloadParameters(url: url, path: "data:a", bytesPerSecond: 2_000_000))
+                }
+                try await eventually("a part is there") { try desk.count("download_bytes") > 1_000_000 }
+                slow.cancel()
+                await #expect(throws: (any Error).self) { try await slow.value }
+                let output = try await desk.download(DownloadParameters(url: url, path: "data:a"), token: 2)
+                #expect(output.resumedBytes > 1_000_000)
+                #expect(try desk.content("a") == (try nginx.content(5_000_000)))
             }
-            try await eventually("a part is there") { try desk.count("download_bytes") > 1_000_000 }
-            slow.cancel()
-            await #expect(throws: (any Error).self) { try await slow.value }
-            let output = try await desk.download(DownloadParameters(url: url, path: "data:a"), token: 2)
-            #expect(output.resumedBytes > 1_000_000)
-            #expect(try desk.content("a") == (try nginx.content(5_000_000)))
         }
     }
 }

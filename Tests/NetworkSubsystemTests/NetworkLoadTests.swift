@@ -21,32 +21,35 @@ struct NetworkLoadTests {
 
     @Test("Limits are kept beside curl's own, and a thousand connections held")
     func transfers() async throws {
-        let nginx = try await Nginx.shared.value
-        let server = try await FileServer()
-        try await Desk.with({ $0.idleTimeout = .seconds(60) }) { desk in
-            let load = NetworkLoad(desk.subsystem)
-            var rows = try await load.throttle(
-                rates: [1_000_000, 10_000_000, 100_000_000], seconds: 3, url: { try nginx.url($0) }, root: "data"
-            ) { url, rate in
-                let curl = try ChildProcess.start(
-                    executable: "curl",
-                    arguments: ["-sS", "--limit-rate", "\(rate)", "-o", "/dev/null", "-w", "%{size_download}", url],
-                    output: .capture)
-                guard await curl.exitStatus().isSuccess, let bytes = Int64(curl.standardOutput) else {
-                    throw Failure("curl: \(curl.capturedOutput)")
+        try await Nginx.with { nginx in
+            let server = try await FileServer()
+            try await Desk.with({ $0.idleTimeout = .seconds(60) }) { desk in
+                let load = NetworkLoad(desk.subsystem)
+                var rows = try await load.throttle(
+                    rates: [1_000_000, 10_000_000, 100_000_000], seconds: 3, url: { try nginx.url($0) }, root: "data"
+                ) { url, rate in
+                    let curl = try ChildProcess.start(
+                        executable: "curl",
+                        arguments: [
+                            "-sS", "--limit-rate", "\(rate)", "-o", "/dev/null", "-w", "%{size_download}", url,
+                        ],
+                        output: .capture)
+                    guard await curl.exitStatus().isSuccess, let bytes = Int64(curl.standardOutput) else {
+                        throw Failure("curl: \(curl.capturedOutput)")
+                    }
+                    return bytes
                 }
-                return bytes
+                rows.append(
+                    try await load.connections(
+                        1_000, url: { server.url(10_000, "hold=1000", id: "\($0)").url }, root: "data"))
+                report(rows)
+                for row in rows {
+                    guard let setting = row.setting else { continue }
+                    #expect(row.measured < setting * 1.05, "\(row)")
+                }
             }
-            rows.append(
-                try await load.connections(
-                    1_000, url: { server.url(10_000, "hold=1000", id: "\($0)").url }, root: "data"))
-            report(rows)
-            for row in rows {
-                guard let setting = row.setting else { continue }
-                #expect(row.measured < setting * 1.05, "\(row)")
-            }
+            try await server.stop()
         }
-        try await server.stop()
     }
 
     private func report(_ rows: [NetworkLoad.Row]) {

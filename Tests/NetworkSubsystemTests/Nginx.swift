@@ -7,7 +7,15 @@ final class Nginx: Sendable {
     private let directory: String
     private let process: ChildProcess
 
-    static let shared = Task { try await Nginx() }
+    /// One that ends with `body`, its files with it.
+    static func with<Value>(_ body: (Nginx) async throws -> Value) async throws -> Value {
+        let nginx = try await Nginx()
+        let result: Result<Value, any Error>
+        do { result = .success(try await body(nginx)) } catch { result = .failure(error) }
+        try await nginx.process.stop()
+        try FileManager.default.removeItem(atPath: nginx.directory)
+        return try result.get()
+    }
 
     private init() async throws {
         var template = Array("/tmp/gaia-nginx-XXXXXX".utf8CString)

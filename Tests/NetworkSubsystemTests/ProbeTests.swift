@@ -8,8 +8,9 @@ import Testing
 @Suite("Probes", .timeLimit(.minutes(2)))
 struct ProbeTests {
     private func withDesk<Value>(_ body: (Desk, TLSServers) async throws -> Value) async throws -> Value {
-        let servers = try await TLSServers.shared.value
-        return try await Desk.with({ $0.caFile = servers.authority }) { desk in try await body(desk, servers) }
+        try await TLSServers.with { servers in
+            try await Desk.with({ $0.caFile = servers.authority }) { desk in try await body(desk, servers) }
+        }
     }
 
     @Test("A connection is timed, and without TLS that is all")
@@ -50,10 +51,12 @@ struct ProbeTests {
     @Test("What is wrong with a certificate is told, and fails the job only if it asks for proof")
     func bad() async throws {
         try await withDesk { desk, servers in
-            for (port, flaw) in [
-                (servers.expired, "expired"), (servers.wrongName, "mismatch"), (servers.selfSigned, "self-signed"),
+            for (port, name, flaw) in [
+                (servers.expired, nil, "expired"), (servers.selfSigned, nil, "self-signed"),
+                (servers.wrongName, nil, "IP address mismatch"), (servers.good, "other.test", "hostname mismatch"),
             ] {
-                var parameters = ProbeParameters(host: "127.0.0.1", port: port, tls: true, require: .connected)
+                var parameters = ProbeParameters(
+                    host: "127.0.0.1", port: port, tls: true, serverName: name, require: .connected)
                 let tls = try #require(try await desk.probe(parameters).tls)
                 #expect(!tls.verified)
                 #expect(tls.flaw?.contains(flaw) == true, "\(tls.flaw ?? "none")")
@@ -109,10 +112,10 @@ struct ProbeTests {
             "fd00::1", "0.0.0.0",
         ])
     func refused(_ host: String) async throws {
-        let servers = try await TLSServers.shared.value
+        let port = try await FileServer.shared.value.port
         try await Desk.with({ $0.addresses = .globalOnly }) { desk in
             do {
-                let output = try await desk.probe(ProbeParameters(host: host, port: servers.silent))
+                let output = try await desk.probe(ProbeParameters(host: host, port: port))
                 Issue.record("probed: \(output)")
             } catch let failure as JobFailure {
                 #expect((failure.kind, failure.code) == (.permanent, "network.address-refused"))
@@ -124,13 +127,13 @@ struct ProbeTests {
     @Test("A name is judged by the addresses that it has, whatever it is called")
     func rebinding() async throws {
         let names = try await NameService.shared.value
-        let servers = try await TLSServers.shared.value
+        let port = try await FileServer.shared.value.port
         try await Desk.with({ settings in
             settings.addresses = .globalOnly
             settings.nameservers = [names.endpoint]
         }) { desk in
             do {
-                _ = try await desk.probe(ProbeParameters(host: "rebound.zone.test", port: servers.silent))
+                _ = try await desk.probe(ProbeParameters(host: "rebound.zone.test", port: port))
                 Issue.record("a name that leads to loopback was probed")
             } catch let failure as JobFailure {
                 #expect(failure.code == "network.address-refused")
@@ -140,7 +143,7 @@ struct ProbeTests {
             settings.addresses = try AddressPolicy(allowing: ["rebound.zone.test"])
             settings.nameservers = [names.endpoint]
         }) { desk in
-            let output = try await desk.probe(ProbeParameters(host: "rebound.zone.test", port: servers.silent))
+            let output = try await desk.probe(ProbeParameters(host: "rebound.zone.test", port: port))
             #expect(output.reachable)
         }
     }

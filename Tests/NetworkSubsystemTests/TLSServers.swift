@@ -18,7 +18,15 @@ final class TLSServers: Sendable {
     private let directory: String
     private let process: ChildProcess
 
-    static let shared = Task { try await TLSServers() }
+    /// Some that end with `body`, their certificates with them.
+    static func with<Value>(_ body: (TLSServers) async throws -> Value) async throws -> Value {
+        let servers = try await TLSServers()
+        let result: Result<Value, any Error>
+        do { result = .success(try await body(servers)) } catch { result = .failure(error) }
+        try await servers.process.stop()
+        try FileManager.default.removeItem(atPath: servers.directory)
+        return try result.get()
+    }
 
     private init() async throws {
         var template = Array("/tmp/gaia-tls-XXXXXX".utf8CString)

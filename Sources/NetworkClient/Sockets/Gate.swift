@@ -27,20 +27,31 @@ package final class Gate: Sendable {
 
     /// Runs `body` in one of the places.
     ///
+    /// - Parameter limit: how long to stand in line at most; as long as it takes when nil, for places whose holders are known
+    ///   to leave soon.
     /// - Throws: ``NetworkError`` of the kinds `overloaded` and `cancelled`; and what `body` throws.
     package func withPlace<Value>(
-        isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
+        within limit: Duration? = nil, isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
     ) async throws -> Value {
-        try await enter()
+        try await enter(within: limit)
         defer { leave() }
         return try await body()
     }
 
-    private func enter() async throws(NetworkError) {
+    private func enter(within limit: Duration?) async throws(NetworkError) {
         let id = state.withLock { state in
             state.lastID += 1
             return state.lastID
         }
+        if takeFree() { return }
+        let alarm = limit.map { limit in
+            Task {
+                // Woken by cancellation too: then nobody stands in line any more.
+                do { try await Task.sleep(for: limit) } catch { return }
+                turnAway(id)
+            }
+        }
+        defer { alarm?.cancel() }
         let isWithin = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let answer = state.withLock { state -> Bool? in
@@ -56,14 +67,27 @@ package final class Gate: Sendable {
                 if let answer { continuation.resume(returning: answer) }
             }
         } onCancel: {
-            let waiter = state.withLock { state in
-                state.line.firstIndex { $0.id == id }.map { state.line.remove(at: $0).continuation }
-            }
-            waiter?.resume(returning: false)
+            turnAway(id)
         }
         if isWithin { return }
         if Task.isCancelled { throw NetworkError(.cancelled, "the task was cancelled") }
-        throw NetworkError(.overloaded, "\(places) are at work and \(waitingMax) wait already")
+        throw NetworkError(.overloaded, "\(places) are at work, and the line behind them is too long")
+    }
+
+    /// The usual case, without an alarm.
+    private func takeFree() -> Bool {
+        state.withLock { state in
+            guard state.free > 0 else { return false }
+            state.free -= 1
+            return true
+        }
+    }
+
+    private func turnAway(_ id: UInt64) {
+        let waiter = state.withLock { state in
+            state.line.firstIndex { $0.id == id }.map { state.line.remove(at: $0).continuation }
+        }
+        waiter?.resume(returning: false)
     }
 
     /// The place goes to the first in line, so that nobody overtakes.

@@ -31,7 +31,7 @@ extension NetworkSubsystem {
         let checks = DownloadChecks(parameters, key: context.key, bytesMax: settings.downloadBytesMax)
         if let present = try await present(target, parameters.ifExists ?? .replace, checks) { return present }
         // A place of the fleet's is not held while this worker has none.
-        return try await gate.withPlace {
+        return try await gate.withPlace(within: settings.limitWait) {
             try await context.limits.withPlace("network.connections", within: settings.limitWait) {
                 let part = try await partials.open(
                     target, url: parameters.url, writer: FileWriter(key: context.key, token: context.token))

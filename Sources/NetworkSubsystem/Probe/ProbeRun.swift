@@ -12,7 +12,7 @@ extension NetworkSubsystem {
             do {
                 try await context.limits.spend(
                     1, of: "network.host.\(parameters.host.lowercased())", within: settings.limitWait)
-                return try await gate.withPlace {
+                return try await gate.withPlace(within: settings.limitWait) {
                     try await context.limits.withPlace("network.connections", within: settings.limitWait) {
                         try await metrics.probing { try await probe(parameters) }
                     }
