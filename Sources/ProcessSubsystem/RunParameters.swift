@@ -136,7 +136,7 @@ public struct RunParameters: JobParameters {
         if let outputBytes, outputBytes < 0 { throw InvalidParameters("'output_bytes' must not be negative") }
         if limits?.all.contains(where: { $0 < 1 }) == true { throw InvalidParameters("'limits' must be positive") }
         for (name, statuses) in [("expected_exit", expectedExit), ("retry_exit", retryExit)] {
-            if let statuses, statuses.isEmpty || !statuses.allSatisfy((0...255).contains) {
+            if let statuses, statuses.isEmpty || !statuses.allSatisfy({ (0...255).contains($0) }) {
                 throw InvalidParameters("'\(name)' must list exit statuses from 0 to 255")
             }
         }
