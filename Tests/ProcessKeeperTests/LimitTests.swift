@@ -36,7 +36,7 @@ struct LimitTests {
             command.limits.cpuSeconds = 1
             let end = try await keeper.run(command)
             #expect(end.status == .signalled(SIGXCPU) && end.cause == nil)
-            #expect(end.userTime + end.systemTime > .milliseconds(800))
+            #expect(end.userTime + end.systemTime > .milliseconds(500))
         }
     }
 
