@@ -9,6 +9,8 @@ let strict: [SwiftSetting] = [
 ]
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
@@ -50,6 +52,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -63,16 +66,27 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .target(name: "CSpawn"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        // libexpat1-dev
+        .target(name: "CExpat", linkerSettings: [.linkedLibrary("expat")]),
         // libssl-dev, zlib1g-dev
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
+        .target(name: "CHTTPFloor"),
+        .target(name: "CFileFloor", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("expat")]),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
         // Their Swift faces: none knows what a job is.
         house("AMQPClient", ["CRabbitMQ", log]),
         house("PostgresClient", ["CPostgres", log]),
-        house("CurlClient", ["CCurl"]),
+        house("CurlClient", ["CCurl", "AddressPolicy"]),
         house("RootedFiles", ["CFiles"]),
+        house("DocumentStreams", ["CExpat"]),
+        house("ProcessKeeper", ["CSpawn"]),
+        house("NetworkClient", ["COpenSSL"], isTestable: true),
+
+        // Which addresses jobs may have connected to: for everything that connects on their behalf.
+        house("AddressPolicy"),
 
         // The fleet.
         house("FleetModel"),
@@ -81,14 +95,26 @@ let package = Package(
         house(
             "FleetStore", ["FleetModel", "PostgresClient", log],
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
-        house("FleetWorker", fleet),
+        house("FleetObservability", [.product(name: "CoreMetrics", package: "swift-metrics")]),
+        house("FleetWorker", fleet + ["FleetObservability"]),
         house("FleetDispatcher", fleet),
         house(
-            "FleetHTTP", fleet + web + ["FleetDispatcher"], resources: [.embedInCode("openapi.json")]),
+            "FleetHTTP", fleet + web + ["FleetDispatcher", "FleetObservability"],
+            resources: [.embedInCode("openapi.json")]),
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
-        house("APISubsystem", ["FleetModel", "CurlClient"]),
+        house(
+            "APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics],
+            isTestable: true),
+        house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics], isTestable: true),
+        // Measures file jobs beside the same work in plain C.
+        house("FileLoad", ["FileSubsystem", "RootedFiles", "FleetModel", "CFileFloor"]),
+        house(
+            "NetworkSubsystem",
+            ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
+
+        house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -106,8 +132,11 @@ let package = Package(
         .executableTarget(
             name: "gaia",
             dependencies: fleet + [
-                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP", "APISubsystem",
-                "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient", "CFloor", "CMalloc", arguments,
+                "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
+                "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "ProcessSubsystem",
+                "NetworkClient",
+                "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
+                "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -129,10 +158,36 @@ let package = Package(
 
         // Tests, and what they are written with.
         house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack"]),
-        tests("CurlClientTests", ["CurlClient", "FleetStack"], exclude: ["Resources"]),
+        tests("AddressPolicyTests", ["AddressPolicy"]),
+        tests("CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack"], exclude: ["Resources"]),
         tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
+        tests("DocumentStreamsTests", ["DocumentStreams", "FleetStack"]),
+        // Processes of file jobs, for the tests that kill them and look at their memory.
+        .executableTarget(
+            name: "file-work", dependencies: ["FileLoad", "RootedFiles"], path: "Tests/FileWorkService",
+            swiftSettings: strict),
+        tests(
+            "FileSubsystemTests",
+            ["FileSubsystem", "RootedFiles", "FleetModel", "FleetStack", "file-work", metrics, metricsTestKit],
+            exclude: ["Resources"]),
+        // Programs that misbehave, and a worker that is killed while it runs them.
+        .executableTarget(name: "process-tricks", path: "Tests/ProcessTricks"),
+        .executableTarget(
+            name: "process-worker", dependencies: ["ProcessKeeper"], path: "Tests/ProcessWorker",
+            swiftSettings: strict),
+        tests("ProcessKeeperTests", ["ProcessKeeper", "FleetStack", "process-tricks", "process-worker"]),
+        tests(
+            "ProcessSubsystemTests", ["ProcessSubsystem", "FleetModel", "RootedFiles", "process-tricks"],
+            exclude: ["Resources"]),
+        tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
+        tests(
+            "NetworkSubsystemTests",
+            [
+                "NetworkSubsystem", "NetworkClient", "FleetModel", "CurlClient", "RootedFiles", "AddressPolicy",
+                "FleetStack", metrics, metricsTestKit,
+            ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),
         tests("FleetConfigurationTests", ["FleetConfiguration"]),
@@ -140,8 +195,14 @@ let package = Package(
         tests(
             "FleetWorkerTests",
             ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
+        tests("FleetObservabilityTests", ["FleetObservability", metrics]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
-        tests("APISubsystemTests", ["APISubsystem", "FleetModel", "FleetStack"], exclude: ["Resources"]),
+        tests(
+            "APISubsystemTests",
+            [
+                "APISubsystem", "AddressPolicy", "CurlClient", "FleetModel", "FleetStack", "RootedFiles", "CHTTPFloor",
+                metricsTestKit,
+            ], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.
         .executableTarget(
             name: "locking-service",

@@ -17,6 +17,9 @@
 ///                                          header, write: bytes counted after decoding
 ///                                        Redirect    status 3xx: next hop checked like the first, back to Admission
 ///    ◀── continuation resumed ─────────  result, straight from the thread
+///  perform(request, receiving:)
+///    ◀── BodyStream ──────────────────  head and body as they come in, within a window
+///        receiver behind ────────────▶  the transfer pauses; a letter in the Inbox when it has caught up
 ///
 ///  task cancelled ──▶ Inbox ──eventfd──▶  transfer removed, its connection closed
 ///  request.timeout ────────────────────▶  DeadlineHeap: covers waiting, resolving, every hop
@@ -35,7 +38,7 @@
 ///   answer came: libcurl sends again on a fresh one, but only if ``CurlRequest/isRepeatable``;
 /// - errors say what happened without URL paths, queries, header values or bodies, since any of them may hold secrets.
 ///
-/// Start with ``CurlMulti/perform(_:)``, ``CurlRequest`` and ``CurlError``.
+/// Start with ``CurlMulti/perform(_:)``, ``CurlMulti/perform(_:receiving:)``, ``CurlRequest`` and ``CurlError``.
 public enum CurlClient {
     /// The version of libcurl that runs, for example `7.88.1`: not the one this was built against.
     public static var libraryVersion: String { CurlLibrary.version }

@@ -3,8 +3,9 @@ internal import Glibc
 
 /// The thread's work: owns every curl handle, and everything about transfers that is not decided before they come here.
 ///
-/// A turn is: sleep, let libcurl do what has become ready, take new letters, end what has ended, start what may start, and
-/// only then resume the tasks, so that none of them runs while half a turn is done.
+/// A turn is: sleep, let libcurl do what has become ready, end what has ended, hand over what has come in for receivers, take
+/// new letters, start what may start, and only then resume the tasks that wait for a result, so that none of them runs while
+/// half a turn is done.
 final class CurlEngine {
     /// Easy handles kept for reuse; each costs some 6 KiB.
     static let maxPooledHandles = 256
@@ -19,7 +20,7 @@ final class CurlEngine {
     private let easySettings: Easy.Settings
     private let watcher: MultiWatcher
     private var multi: MultiHandle
-    private let lookedUp = LookedUp()
+    private let news = TurnNews()
 
     private var transfers: [UInt64: Transfer] = [:]
     private var admission: Admission
@@ -28,8 +29,8 @@ final class CurlEngine {
     private var load = RecentLoad()
     private var keptConnections = minKeptConnections
     private var idleSince: Nanoseconds?
-    private var answers:
-        [(CheckedContinuation<Result<CurlResponse, CurlError>, Never>, Result<CurlResponse, CurlError>)] = []
+    private var statistics = CurlStatistics()
+    private var answers: [(Shared.Answer, Result<CurlResponse, CurlError>)] = []
 
     init(_ shared: Shared, _ configuration: CurlConfiguration) throws(CurlError) {
         try CurlLibrary.start()
@@ -68,6 +69,7 @@ final class CurlEngine {
             }
             serveTimer()
             collectFinished()
+            handOver()
             if isRung, takeLetters() { break }
             expire()
             startWaiting()
@@ -79,6 +81,7 @@ final class CurlEngine {
     }
 
     private func sleepTime() -> Nanoseconds? {
+        if !news.received.isEmpty { return 0 }
         let wakes = [watcher.timerDue, deadlines.nearest, idleSince.map { $0 + idleTimeout }].compactMap { $0 }
         return wakes.min().map { max(0, $0 - monotonicNow()) }
     }
@@ -100,8 +103,10 @@ final class CurlEngine {
             let transfer = Transfer(ask)
             transfers[transfer.id] = transfer
             deadlines.insert(transfer)
-            admission.arrive(transfer.id, host: transfer.hop.url.origin, needsLookup: transfer.hop.url.needsLookup)
+            admission.arrive(transfer.id, host: transfer.hop.url.origin, needsLookup: transfer.hop.needsLookup)
         }
+        let now = monotonicNow()
+        for id in letters.resumes { transfers[id]?.resumed(now) }
         for id in letters.cancels {
             guard let transfer = transfers[id] else { continue }
             end(
@@ -130,12 +135,12 @@ final class CurlEngine {
 
     private func start(_ transfer: Transfer, _ now: Nanoseconds) throws(CurlError) {
         let easy =
-            if let pooled = pool.popLast() { pooled } else { try Easy(settings: easySettings, lookedUp: lookedUp) }
+            if let pooled = pool.popLast() { pooled } else { try Easy(settings: easySettings, news: news) }
         do throws(CurlError) {
             let left = transfer.deadline - now
             try easy.configure(
                 transfer.hop, of: transfer.request, transfer: transfer.id,
-                connectTimeout: min(left, transfer.connectTimeout))
+                connectTimeout: min(left, transfer.connectTimeout), isStreamed: transfer.answer.stream != nil)
             try multi.add(easy)
         } catch {
             recycle(easy)
@@ -145,8 +150,8 @@ final class CurlEngine {
     }
 
     private func noteLookups() {
-        for id in lookedUp.transfers { admission.lookedUp(id) }
-        lookedUp.transfers.removeAll(keepingCapacity: true)
+        for id in news.lookedUp { admission.lookedUp(id) }
+        news.lookedUp.removeAll(keepingCapacity: true)
     }
 
     // MARK: Going out
@@ -171,7 +176,7 @@ final class CurlEngine {
             {
                 leave(transfer)
                 transfer.redirected(to: next)
-                admission.arrive(transfer.id, host: next.url.origin, needsLookup: next.url.needsLookup)
+                admission.arrive(transfer.id, host: next.url.origin, needsLookup: next.needsLookup)
             } else {
                 end(transfer, .success(transfer.response(from: easy, now: monotonicNow())))
             }
@@ -182,16 +187,43 @@ final class CurlEngine {
         }
     }
 
+    /// Gives receivers what has come in for them since the last turn, and holds up the senders of those who are behind.
+    private func handOver() {
+        let received = news.received
+        news.received.removeAll(keepingCapacity: true)
+        for id in received {
+            // One that has ended has got all of it.
+            guard let transfer = transfers[id], let stream = transfer.answer.stream, let easy = transfer.easy else {
+                continue
+            }
+            do throws(CurlError) {
+                if try transfer.handOver(easy, to: stream) {
+                    transfer.pause()
+                } else if easy.isHeldUp {
+                    // What libcurl kept comes in at once, and is news of the next turn.
+                    easy.goOn()
+                }
+            } catch {
+                var error = error
+                error.mayHaveBeenSent = true
+                end(transfer, .failure(error))
+            }
+        }
+    }
+
     private func expire() {
         let now = monotonicNow()
         while let transfer = deadlines.popDue(now) {
-            let seconds = transfer.request.timeout
+            guard let reason = transfer.expired(now) else {
+                deadlines.insert(transfer)
+                continue
+            }
             end(
                 transfer,
                 .failure(
                     CurlError(
                         .timeout, mayHaveBeenSent: transfer.mayHaveBeenSent,
-                        "\(transfer.hop.url.origin): \(seconds) ran out \(transfer.progress)")))
+                        "\(transfer.hop.url.origin): \(reason)")))
         }
     }
 
@@ -199,17 +231,30 @@ final class CurlEngine {
     private func end(_ transfer: Transfer, _ result: Result<CurlResponse, CurlError>) {
         guard transfers.removeValue(forKey: transfer.id) != nil else { preconditionFailure("a transfer ends once") }
         deadlines.remove(transfer)
+        if let stream = transfer.answer.stream, let easy = transfer.easy {
+            // What it says about pausing or ending comes too late to matter.
+            do throws(CurlError) { _ = try transfer.handOver(easy, to: stream) } catch {}
+        }
         leave(transfer)
-        answers.append((transfer.continuation, result))
+        answers.append((transfer.answer, result))
     }
 
     /// Gives back the turn and the handle.
     private func leave(_ transfer: Transfer) {
         if let easy = transfer.stopped() {
+            note(easy)
             multi.remove(easy)
             recycle(easy)
         }
         admission.leave(transfer.id)
+    }
+
+    private func note(_ easy: Easy) {
+        let traffic = easy.traffic
+        statistics.exchanges += 1
+        statistics.connectionsOpened += traffic.opened
+        statistics.bytesSent += traffic.sent
+        statistics.bytesReceived += traffic.received
     }
 
     private func recycle(_ easy: Easy) {
@@ -219,8 +264,8 @@ final class CurlEngine {
 
     private func resumeTasks() {
         guard !answers.isEmpty else { return }
-        shared.answered(answers.count)
-        for (continuation, result) in answers { continuation.resume(returning: result) }
+        shared.answered(answers.count, statistics)
+        for (answer, result) in answers { answer.give(result) }
         answers.removeAll(keepingCapacity: answers.count <= 1024)
     }
 

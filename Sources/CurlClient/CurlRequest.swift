@@ -13,8 +13,15 @@ public struct CurlRequest: Sendable {
     public var timeout: Duration
     /// For resolving, connecting and the TLS handshake of each hop; never more than what `timeout` leaves.
     public var connectTimeout: Duration
+    /// The longest that nothing at all comes in once the request has its turn, sending it and waiting for the first byte among
+    /// it; longer ends it with ``CurlError/Kind/timeout``. For long downloads, whose `timeout` says little; `nil` leaves it to
+    /// that.
+    public var idleTimeout: Duration?
     /// Bytes of body after decoding. One more byte ends the transfer with ``CurlError/Kind/tooLarge``.
     public var maxResponseBytes: Int
+    /// Bytes that gather for a receiver that is behind, in `perform(_:receiving:)`, before nothing more is read from the
+    /// connection; up to 80 KiB may come on top, and within libcurl what one read decodes to: at most 4 MiB.
+    public var receiveWindow: Int
     /// How many redirects are followed; with 0 the 3xx answer itself is the response.
     public var followRedirects: Int
     /// Narrower than both only: nothing but HTTP is ever spoken.
@@ -25,14 +32,19 @@ public struct CurlRequest: Sendable {
     /// Whether `https://user:password@host/` is accepted, here and in redirects.
     public var allowCredentialsInURL: Bool
     public var tls: CurlTLSOptions
+    /// A literal address to connect to in place of asking for the URL's host, for a caller that has asked already. Holds for
+    /// hops to the URL's own host and port; the guard sees it like any other.
+    public var connectAddress: String?
 
     public init(
         method: String = "GET", url: String, headers: [(name: String, value: String)] = [], body: [UInt8]? = nil,
         timeout: Duration = CurlRequest.defaultTimeout, connectTimeout: Duration = CurlRequest.defaultConnectTimeout,
-        maxResponseBytes: Int = CurlRequest.defaultMaxResponseBytes, followRedirects: Int = 0,
+        idleTimeout: Duration? = nil,
+        maxResponseBytes: Int = CurlRequest.defaultMaxResponseBytes,
+        receiveWindow: Int = CurlRequest.defaultReceiveWindow, followRedirects: Int = 0,
         allowedProtocols: CurlProtocols = [.http, .https], acceptEncoding: Bool = true,
         allowCredentialsInURL: Bool = false,
-        tls: CurlTLSOptions = CurlTLSOptions()
+        tls: CurlTLSOptions = CurlTLSOptions(), connectAddress: String? = nil
     ) {
         self.method = method
         self.url = url
@@ -40,17 +52,21 @@ public struct CurlRequest: Sendable {
         self.body = body
         self.timeout = timeout
         self.connectTimeout = connectTimeout
+        self.idleTimeout = idleTimeout
         self.maxResponseBytes = maxResponseBytes
+        self.receiveWindow = receiveWindow
         self.followRedirects = followRedirects
         self.allowedProtocols = allowedProtocols
         self.acceptEncoding = acceptEncoding
         self.allowCredentialsInURL = allowCredentialsInURL
         self.tls = tls
+        self.connectAddress = connectAddress
     }
 
     public static let defaultTimeout: Duration = .seconds(30)
     public static let defaultConnectTimeout: Duration = .seconds(5)
     public static let defaultMaxResponseBytes = 8 << 20
+    public static let defaultReceiveWindow = 256 << 10
 
     /// Longer times are taken as this: a transfer without end is a leak.
     public static let maxTimeout: Duration = .seconds(24 * 3600)

@@ -9,6 +9,10 @@ package struct CurlURL: Sendable, Equatable {
     package let publicText: String
     /// `https://host:443`, lower case, the port always there: what limits and redirect rules compare.
     package let origin: String
+    /// Lower case, without the brackets of an IPv6 address.
+    package let host: String
+    /// Host and port, `host:443`: one service, whatever is asked of it.
+    package var authority: String { String(origin.drop { $0 != "/" }.drop { $0 == "/" }) }
     package let isHTTPS: Bool
     /// Whether the host has to be looked up. libcurl answers literal addresses and `localhost` on the spot.
     package let needsLookup: Bool
@@ -82,6 +86,7 @@ package struct CurlURL: Sendable, Equatable {
         isHTTPS = used == .https
         let lower = host.lowercased()
         origin = "\(scheme)://\(lower):\(number)"
+        self.host = lower.hasPrefix("[") ? String(lower.dropFirst().dropLast()) : lower
         let isAddress = lower.hasPrefix("[") || lower.utf8.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x2e }
         needsLookup = !isAddress && lower != "localhost"
     }

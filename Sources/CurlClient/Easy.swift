@@ -1,58 +1,6 @@
+internal import AddressPolicy
 internal import CCurl
 internal import Glibc
-
-/// Owns a CURL easy handle.
-struct EasyHandle: ~Copyable {
-    let raw: UnsafeMutableRawPointer
-
-    init() throws(CurlError) {
-        guard let raw = curl_easy_init() else {
-            throw CurlError(.interrupted, "out of memory making a transfer handle")
-        }
-        self.raw = raw
-    }
-
-    deinit { curl_easy_cleanup(raw) }
-
-    func set(_ option: CURLoption, _ value: Int) throws(CurlError) {
-        try check(option, ccurl_easy_set_long(raw, option, value))
-    }
-    func set(_ option: CURLoption, offset value: Int) throws(CurlError) {
-        try check(option, ccurl_easy_set_offset(raw, option, curl_off_t(value)))
-    }
-    func set(_ option: CURLoption, _ value: String?) throws(CurlError) {
-        try check(option, ccurl_easy_set_string(raw, option, value))
-    }
-    func set(_ option: CURLoption, pointer value: UnsafeMutableRawPointer?) throws(CurlError) {
-        try check(option, ccurl_easy_set_pointer(raw, option, value))
-    }
-
-    func check(_ option: CURLoption, _ code: CURLcode) throws(CurlError) {
-        guard code == CURLE_OK else {
-            throw CurlError(
-                .interrupted, code: Int(code.rawValue),
-                "libcurl \(CurlLibrary.version) does not take option \(option.rawValue)")
-        }
-    }
-
-    func long(_ info: CURLINFO) -> Int {
-        var value = 0
-        ccurl_easy_get_long(raw, info, &value)
-        return value
-    }
-
-    func microseconds(_ info: CURLINFO) -> Duration {
-        var value: curl_off_t = 0
-        ccurl_easy_get_offset(raw, info, &value)
-        return .microseconds(Int64(value))
-    }
-
-    func string(_ info: CURLINFO) -> String? {
-        var value: UnsafeMutablePointer<CChar>?
-        ccurl_easy_get_string(raw, info, &value)
-        return value.map { String(cString: $0) }
-    }
-}
 
 /// One pooled libcurl handle with what its callbacks write to. Lives on the multi's thread alone.
 ///
@@ -75,8 +23,8 @@ final class Easy {
     private let settings: Settings
     private(set) var transfer: UInt64 = 0
     private(set) var sink = ResponseSink(limits: .init(bodyBytes: 0, headerBytes: 0, decodes: false))
-    /// Filled by callbacks, emptied by the engine: whose host has been looked up.
-    private let lookedUp: LookedUp
+    /// Filled by callbacks, emptied by the engine.
+    private let news: TurnNews
     private let errorText: UnsafeMutablePointer<CChar>
     private var headerList: UnsafeMutablePointer<curl_slist>?
     /// What is sent by callback, see `setBody`.
@@ -85,29 +33,43 @@ final class Easy {
     private var opened = 0
     private var socketFailure: SocketFailure?
     private var origin = ""
+    private var host = ""
+    private var connectTo: UnsafeMutablePointer<curl_slist>?
+    /// Whether a receiver waits for what comes in; then at most so many bytes are taken before these have been handed over.
+    private var bytesPerHandOver: Int?
+    /// Whether libcurl was told to keep back what it had for us.
+    private(set) var isHeldUp = false
+    private var watchesIdleness = false
+    /// When something came in last; kept only for a request with an idle timeout.
+    private(set) var receivedAt: Nanoseconds = 0
 
-    init(settings: Settings, lookedUp: LookedUp) throws(CurlError) {
+    init(settings: Settings, news: TurnNews) throws(CurlError) {
         handle = try EasyHandle()
         self.settings = settings
-        self.lookedUp = lookedUp
+        self.news = news
         errorText = .allocate(capacity: Int(CURL_ERROR_SIZE))
         errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
     }
 
     deinit {
         curl_slist_free_all(headerList)
+        curl_slist_free_all(connectTo)
         errorText.deallocate()
     }
 
     /// Sets every option for one hop. A handle that could not be set up must be cleared before its next use.
-    func configure(_ hop: Hop, of request: CurlRequest, transfer: UInt64, connectTimeout: Nanoseconds) throws(CurlError)
-    {
+    func configure(
+        _ hop: Hop, of request: CurlRequest, transfer: UInt64, connectTimeout: Nanoseconds, isStreamed: Bool
+    ) throws(CurlError) {
         self.transfer = transfer
+        bytesPerHandOver = isStreamed ? min(request.receiveWindow, Self.bytesPerHandOverMax) : nil
+        watchesIdleness = request.idleTimeout != nil
         origin = hop.url.origin
+        host = hop.url.host
         sink = ResponseSink(
             limits: .init(
                 bodyBytes: request.maxResponseBytes, headerBytes: settings.maxHeaderBytes,
-                decodes: request.acceptEncoding))
+                decodes: request.acceptEncoding, isStreamed: isStreamed))
         let me = Unmanaged.passUnretained(self).toOpaque()
         try handle.set(CURLOPT_PRIVATE, pointer: me)
         try handle.set(CURLOPT_ERRORBUFFER, pointer: errorText)
@@ -118,6 +80,9 @@ final class Easy {
         // At least 1 ms: 0 would mean libcurl's own default of five minutes.
         try handle.set(CURLOPT_CONNECTTIMEOUT_MS, max(1, Int(connectTimeout / 1_000_000)))
         if request.acceptEncoding { try handle.set(CURLOPT_ACCEPT_ENCODING, "gzip, deflate") }
+        // Gzip packs a thousandfold at most, and libcurl has to keep what one read decodes to and we do not take.
+        if isStreamed, request.acceptEncoding { try handle.set(CURLOPT_BUFFERSIZE, 4 << 10) }
+        if let pin = hop.pin { try setConnectTo(pin.origin, pin.address) }
         if hop.url.isHTTPS { try setTLS(request.tls) }
         try setMethod(hop, me)
         try setHeaders(hop)
@@ -137,6 +102,13 @@ final class Easy {
         try handle.set(CURLOPT_QUICK_EXIT, 1)
         try handle.set(CURLOPT_TCP_KEEPALIVE, 1)
         try handle.set(CURLOPT_MAXAGE_CONN, settings.idleConnectionSeconds)
+    }
+
+    private func setConnectTo(_ origin: String, _ address: IPAddress) throws(CurlError) {
+        let host = origin.drop { $0 != "/" }.drop { $0 == "/" }
+        connectTo = curl_slist_append(nil, "\(host):\(address.isIPv6 ? "[\(address)]" : "\(address)"):")
+        guard connectTo != nil else { throw CurlError(.interrupted, "out of memory adding an address") }
+        try handle.check(CURLOPT_CONNECT_TO, ccurl_easy_set_list(handle.raw, CURLOPT_CONNECT_TO, connectTo))
     }
 
     private func setTLS(_ tls: CurlTLSOptions) throws(CurlError) {
@@ -223,6 +195,12 @@ final class Easy {
         curl_easy_reset(handle.raw)
         curl_slist_free_all(headerList)
         headerList = nil
+        curl_slist_free_all(connectTo)
+        connectTo = nil
+        bytesPerHandOver = nil
+        isHeldUp = false
+        watchesIdleness = false
+        receivedAt = 0
         errorText[0] = 0
         upload = []
         uploaded = 0
@@ -232,12 +210,34 @@ final class Easy {
         sink = ResponseSink(limits: .init(bodyBytes: 0, headerBytes: 0, decodes: false))
     }
 
+    /// Sockets opened for this hop, sizes of what went over the wire.
+    var traffic: (opened: Int, sent: Int, received: Int) {
+        (
+            opened, handle.long(CURLINFO_REQUEST_SIZE) + handle.offset(CURLINFO_SIZE_UPLOAD_T),
+            handle.long(CURLINFO_HEADER_SIZE) + handle.offset(CURLINFO_SIZE_DOWNLOAD_T)
+        )
+    }
+
     /// Whether the request may have left this machine.
     var mayHaveBeenSent: Bool {
         handle.microseconds(CURLINFO_PRETRANSFER_TIME_T) > .zero || handle.long(CURLINFO_REQUEST_SIZE) > 0
     }
 
     func takeBody() -> [UInt8] { sink.takeBody() }
+
+    /// libcurl reads up to a hundred times before it returns, so a hand-over a turn would not bound what gathers.
+    private static let bytesPerHandOverMax = 64 << 10
+
+    /// Reads nothing more for now.
+    ///
+    /// - Returns: false if the transfer has no connection any more, as when it has just ended.
+    func pause() -> Bool { isHeldUp || curl_easy_pause(handle.raw, CURLPAUSE_RECV) == CURLE_OK }
+
+    func goOn() {
+        isHeldUp = false
+        // Fails for a transfer that has just ended, which goes nowhere in any case.
+        _ = curl_easy_pause(handle.raw, CURLPAUSE_CONT)
+    }
 
     /// `nil` when the hop ended well.
     func error(_ code: CURLcode) -> CurlError? {
@@ -251,7 +251,7 @@ final class Easy {
             case .refused(let address):
                 return CurlError(
                     .addressRefused,
-                    "\(origin): the name stands for \(address.host), to which this client may not connect")
+                    "\(origin): the name stands for \(address.ip), to which this client may not connect")
             case .system(let number):
                 return CurlError(.connect, "\(origin): no socket could be opened: \(String(cString: strerror(number)))")
             }
@@ -262,7 +262,7 @@ final class Easy {
 
     /// What the hop was doing, for the message of a timeout.
     var progress: String {
-        if sink.status > 0 { return "while the answer came in (\(sink.body.count) bytes of body so far)" }
+        if sink.status > 0 { return "while the answer came in (\(sink.bodyBytes) bytes of body so far)" }
         if mayHaveBeenSent { return "while waiting for the answer" }
         if handle.microseconds(CURLINFO_CONNECT_TIME_T) > .zero { return "during the TLS handshake" }
         return handle.microseconds(CURLINFO_NAMELOOKUP_TIME_T) > .zero
@@ -271,8 +271,25 @@ final class Easy {
 
     // MARK: What libcurl calls
 
-    fileprivate func take(header line: UnsafeRawBufferPointer) -> Bool { sink.takeHeader(line) }
-    fileprivate func take(body bytes: UnsafeRawBufferPointer) -> Bool { sink.takeBody(bytes) }
+    fileprivate func take(header line: UnsafeRawBufferPointer) -> Bool {
+        noteReceived()
+        return sink.takeHeader(line)
+    }
+
+    /// What libcurl's write callback is to return.
+    fileprivate func take(body bytes: UnsafeRawBufferPointer) -> Int {
+        noteReceived()
+        if let bytesPerHandOver, sink.body.count >= bytesPerHandOver {
+            isHeldUp = true
+            return Int(CURL_WRITEFUNC_PAUSE)
+        }
+        return sink.takeBody(bytes) ? bytes.count : 0
+    }
+
+    private func noteReceived() {
+        if watchesIdleness { receivedAt = monotonicNow() }
+        if bytesPerHandOver != nil { news.received.insert(transfer) }
+    }
 
     fileprivate func give(_ room: UnsafeMutableRawBufferPointer) -> Int {
         let count = min(room.count, upload.count - uploaded)
@@ -283,12 +300,14 @@ final class Easy {
         return count
     }
 
-    fileprivate func noteLookup() { lookedUp.transfers.append(transfer) }
+    fileprivate func noteLookup() { news.lookedUp.append(transfer) }
 
     /// The one place where a connection begins, after the name has become an address.
     fileprivate func openSocket(_ target: UnsafePointer<curl_sockaddr>) -> curl_socket_t {
         noteLookup()
-        let address = ccurl_socket_address(target).flatMap { CurlAddress($0) }
+        let address = ccurl_socket_address(target).flatMap { IPAddress.read($0) }.map {
+            CurlAddress($0.ip, port: $0.port, urlHost: host)
+        }
         if let guardian = settings.guardian {
             guard let address, guardian(address) else {
                 if let address { socketFailure = .refused(address) }
@@ -303,9 +322,12 @@ final class Easy {
     }
 }
 
-/// Transfers whose host turned out to have an address, collected during one turn.
-final class LookedUp {
-    var transfers: [UInt64] = []
+/// What libcurl's callbacks tell during one turn.
+final class TurnNews {
+    /// Transfers whose host turned out to have an address.
+    var lookedUp: [UInt64] = []
+    /// Transfers of which a receiver may get more.
+    var received: Set<UInt64> = []
 }
 
 // libcurl is C: it gets functions without context and a pointer, which is the Easy that the engine keeps alive meanwhile.
@@ -316,7 +338,7 @@ private func easyWrite(
     _ data: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ user: UnsafeMutableRawPointer?
 ) -> Int {
     guard let user else { return 0 }
-    return easy(user).take(body: UnsafeRawBufferPointer(start: data, count: size * count)) ? size * count : 0
+    return easy(user).take(body: UnsafeRawBufferPointer(start: data, count: size * count))
 }
 
 private func easyHeader(

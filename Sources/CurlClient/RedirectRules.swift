@@ -1,3 +1,5 @@
+internal import AddressPolicy
+
 /// Where a 3xx answer leads (RFC 9110, 15.4): pure, so that every rule is tested without a server.
 enum RedirectRules {
     /// The next hop, or `nil` when this answer is the response: no redirect, or one without a place to go.
@@ -43,6 +45,11 @@ struct Hop: Sendable {
     var redirects: Int
     var redirectsLeft: Int
     let rules: CurlURL.Rules
+    /// Where to connect to, for this origin.
+    let pin: (origin: String, address: IPAddress)?
+
+    /// Whether the hop's host has to be looked up.
+    var needsLookup: Bool { url.needsLookup && url.origin != pin?.origin }
 
     var isRepeatable: Bool { HeaderRules.isRepeatable(method: method, headers: headers) }
 
@@ -56,11 +63,22 @@ struct Hop: Sendable {
         guard request.timeout > .zero, request.connectTimeout > .zero else {
             throw CurlError(.badRequest, "timeouts must be above zero")
         }
-        guard request.maxResponseBytes >= 0, request.followRedirects >= 0 else {
+        guard request.idleTimeout ?? request.timeout > .zero else {
+            throw CurlError(.badRequest, "timeouts must be above zero")
+        }
+        guard request.receiveWindow > 0, request.maxResponseBytes >= 0, request.followRedirects >= 0 else {
             throw CurlError(.badRequest, "limits must not be negative")
         }
         rules = CurlURL.Rules(protocols: request.allowedProtocols, credentials: request.allowCredentialsInURL)
         url = try CurlURL(request.url, rules: rules)
+        if let text = request.connectAddress {
+            guard let address = IPAddress(text) else {
+                throw CurlError(.badRequest, "the address to connect to is no literal one")
+            }
+            pin = (url.origin, address)
+        } else {
+            pin = nil
+        }
         method = request.method
         headers = request.headers
         body = request.body

@@ -6,8 +6,11 @@ package struct ResponseSink {
         package var headerBytes: Int
         /// Whether libcurl decodes content codings for this transfer.
         package var decodes: Bool
+        /// Whether the body is taken out while it comes in, so that no room for all of it is needed.
+        package var isStreamed: Bool
 
-        package init(bodyBytes: Int, headerBytes: Int, decodes: Bool) {
+        package init(bodyBytes: Int, headerBytes: Int, decodes: Bool, isStreamed: Bool = false) {
+            self.isStreamed = isStreamed
             self.bodyBytes = bodyBytes
             self.headerBytes = headerBytes
             self.decodes = decodes
@@ -20,13 +23,17 @@ package struct ResponseSink {
     package let limits: Limits
     package private(set) var status = 0
     package private(set) var headers: [(String, String)] = []
+    /// What has come since it was taken out last.
     package private(set) var body: [UInt8] = []
+    /// Bytes of body that have come in all.
+    package private(set) var bodyBytes = 0
+    /// Whether the head is complete, interim answers aside.
+    package private(set) var isInBody = false
     /// Why the transfer was stopped.
     package private(set) var refusal: CurlError?
     private var headerBytes = 0
     private var contentLength: Int?
     private var contentCodings = 0
-    private var isInBody = false
 
     package init(limits: Limits) { self.limits = limits }
 
@@ -67,10 +74,11 @@ package struct ResponseSink {
 
     /// Decoded bytes. False stops the transfer.
     package mutating func takeBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard bytes.count <= limits.bodyBytes - body.count else {
+        guard bytes.count <= limits.bodyBytes - bodyBytes else {
             body = []
             return refuse(.tooLarge, "the answer's body is larger than the \(limits.bodyBytes) bytes allowed")
         }
+        bodyBytes += bytes.count
         body.append(contentsOf: bytes)
         return true
     }
@@ -91,7 +99,7 @@ package struct ResponseSink {
                 return refuse(
                     .tooLarge, "the answer announces \(contentLength) bytes of body; \(limits.bodyBytes) are allowed")
             }
-            body.reserveCapacity(min(contentLength, Self.maxReserve))
+            if !limits.isStreamed { body.reserveCapacity(min(contentLength, Self.maxReserve)) }
         }
         return true
     }

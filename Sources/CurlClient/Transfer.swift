@@ -10,27 +10,40 @@ final class Transfer: DeadlineHeld {
 
     let id: UInt64
     let request: CurlRequest
-    let continuation: CheckedContinuation<Result<CurlResponse, CurlError>, Never>
-    let deadline: Nanoseconds
+    let answer: Shared.Answer
+    /// When to look at it next: the end of its time, or the earliest that it may have been idle for too long.
+    private(set) var deadline: Nanoseconds
     let connectTimeout: Nanoseconds
     var heapIndex = -1
+    private let end: Nanoseconds
+    private let idleTimeout: Nanoseconds?
+    /// When it last was not idle, as far as libcurl's callbacks do not say.
+    private var movedAt: Nanoseconds
+    /// Whether its receiver is behind.
+    private var isPaused = false
     private(set) var hop: Hop
     private let acceptedAt: Nanoseconds
     private var firstStart: Nanoseconds?
     private var phase = Phase.waiting
+    /// Whether the receiver has got the head.
+    private var isHandedOver = false
 
     init(_ ask: Shared.Ask) {
         id = ask.id
         request = ask.request
         hop = ask.hop
-        continuation = ask.continuation
+        answer = ask.answer
         acceptedAt = ask.acceptedAt
-        deadline = ask.acceptedAt + ask.request.timeout.nanosecondsClamped
+        end = ask.acceptedAt + ask.request.timeout.nanosecondsClamped
+        idleTimeout = ask.request.idleTimeout?.nanosecondsClamped
+        movedAt = ask.acceptedAt
+        deadline = min(end, idleTimeout.map { ask.acceptedAt + $0 } ?? end)
         connectTimeout = ask.request.connectTimeout.nanosecondsClamped
     }
 
     func started(on easy: Easy, _ now: Nanoseconds) {
         phase = .running(easy)
+        movedAt = now
         if firstStart == nil { firstStart = now }
     }
 
@@ -42,6 +55,39 @@ final class Transfer: DeadlineHeld {
     }
 
     func redirected(to next: Hop) { hop = next }
+
+    /// The handle it runs on now.
+    var easy: Easy? {
+        guard case .running(let easy) = phase else { return nil }
+        return easy
+    }
+
+    func pause() {
+        guard case .running(let easy) = phase, easy.pause() else { return }
+        isPaused = true
+    }
+
+    func resumed(_ now: Nanoseconds) {
+        guard isPaused, case .running(let easy) = phase else { return }
+        isPaused = false
+        movedAt = now
+        easy.goOn()
+    }
+
+    /// Why its time is over, or nil if it is not: then its deadline is a later one. Must not be held by a heap.
+    func expired(_ now: Nanoseconds) -> String? {
+        if end <= now { return "\(request.timeout) ran out \(progress)" }
+        guard let idleTimeout, let limit = request.idleTimeout else { return nil }
+        var moved = movedAt
+        switch phase {
+        // Whoever waits for its turn or for its own receiver is not idle.
+        case .waiting: moved = now
+        case .running(let easy): moved = isPaused ? now : max(moved, easy.receivedAt)
+        }
+        if moved + idleTimeout <= now { return "nothing came in for \(limit) \(progress)" }
+        deadline = min(end, moved + idleTimeout)
+        return nil
+    }
 
     var mayHaveBeenSent: Bool {
         if hop.redirects > 0 { return true }
@@ -68,9 +114,42 @@ final class Transfer: DeadlineHeld {
         let host = easy.handle.string(CURLINFO_PRIMARY_IP) ?? ""
         let port = easy.handle.long(CURLINFO_PRIMARY_PORT)
         return CurlResponse(
-            status: easy.sink.status, headers: easy.sink.headers, body: easy.takeBody(), finalURL: hop.url.publicText,
+            status: easy.sink.status, headers: easy.sink.headers, body: answer.stream == nil ? easy.takeBody() : [],
+            finalURL: hop.url.publicText,
             timing: timing,
             connectionReused: easy.handle.long(CURLINFO_NUM_CONNECTS) == 0,
             remoteAddress: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)", redirects: hop.redirects)
+    }
+
+    /// Hands over what has come in of the last hop. The body of a redirect is nobody's business, and short.
+    ///
+    /// - Returns: whether the receiver is behind, so that the transfer has to pause.
+    func handOver(_ easy: Easy, to stream: BodyStream) throws(CurlError) -> Bool {
+        guard easy.sink.isInBody else { return false }
+        if !isHandedOver {
+            guard isLastHop(easy) else {
+                _ = easy.takeBody()
+                guard easy.sink.bodyBytes <= Self.redirectBodyBytesMax else {
+                    throw CurlError(.tooLarge, "\(hop.url.origin): the redirect's own body has no end")
+                }
+                return false
+            }
+            isHandedOver = true
+            stream.begin(
+                CurlHead(status: easy.sink.status, headers: easy.sink.headers, finalURL: hop.url.publicText))
+        }
+        let bytes = easy.takeBody()
+        return bytes.isEmpty ? false : stream.append(bytes)
+    }
+
+    private static let redirectBodyBytesMax = 1 << 20
+
+    /// A redirect that cannot be followed has no receiver either: it ends as an error.
+    private func isLastHop(_ easy: Easy) -> Bool {
+        do throws(CurlError) {
+            return try RedirectRules.next(after: hop, status: easy.sink.status, location: easy.sink.location) == nil
+        } catch {
+            return false
+        }
     }
 }

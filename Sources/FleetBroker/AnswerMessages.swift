@@ -2,7 +2,7 @@ import AMQPClient
 import FleetModel
 
 /// The content type of results and events.
-private let cloudEvent = "application/cloudevents+json"
+let cloudEvent = "application/cloudevents+json"
 
 extension JobResult {
     /// The result for everyone who listens: `gaia.results`, routing key `<type>.<outcome>`.

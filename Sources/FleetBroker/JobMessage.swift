@@ -37,7 +37,12 @@ extension Job {
     }
 
     /// Reads what any AMQP client may have sent. Only properties are looked at; the payload is read by its type.
-    public init(_ delivery: AMQPDelivery, payloadBytesMax: Int) throws(Rejection) {
+    ///
+    /// - Parameter known: a type by its name, where the reader knows it: such a name needs no check, and all jobs of the type
+    ///   share one copy of it.
+    public init(
+        _ delivery: AMQPDelivery, payloadBytesMax: Int, known: (String) -> JobType? = { _ in nil }
+    ) throws(Rejection) {
         let properties = delivery.properties
         if delivery.flaws.contains(.oversize) || delivery.bodyBytes > UInt64(payloadBytesMax) {
             throw Rejection(
@@ -58,7 +63,7 @@ extension Job {
                 ? String(delivery.routingKey.dropFirst(FleetBroker.urgentPrefix.count)) : delivery.routingKey)
         let type: JobType
         do {
-            type = try JobType(validating: name)
+            type = try known(name) ?? JobType(validating: name)
         } catch {
             throw Rejection(.unknownType, "the message property 'type' must name a job type: \(error)")
         }

@@ -30,6 +30,8 @@ public struct FleetConfiguration: Sendable {
     public var workerLendsSlots: Bool
     public var workerLease: Duration
     public var workerDrain: Duration
+    /// After how long a job was slow for whom it was done.
+    public var workerSlow: Duration
     public var dispatcherPoll: Duration
     public var dispatcherGrace: Duration
     public var payloadBytesMax: Int
@@ -37,9 +39,10 @@ public struct FleetConfiguration: Sendable {
     public var retentionSucceededHours: Int
     public var retentionDiscardedHours: Int
     public var outputBytesMax: Int
-    public var apiConnectionsMax: Int
-    public var apiConnectionsPerHostMax: Int
-    public var apiResponseBytesMax: Int
+    public var api: APIConfiguration
+    public var file: FileConfiguration
+    public var network: NetworkConfiguration
+    public var process: ProcessConfiguration
     /// Where the dispatcher serves HTTP; nowhere when nil.
     public var httpListen: String?
     /// What HTTP clients must show.
@@ -50,6 +53,8 @@ public struct FleetConfiguration: Sendable {
     public var httpWaitsMax: Int
     public var httpWaitMax: Duration
     public var httpBodyBytesMax: Int
+    /// Where this process serves its metrics; nowhere when nil.
+    public var metricsListen: String?
     public var logLevel: String
 
     /// Reads file and environment.
@@ -75,15 +80,17 @@ public struct FleetConfiguration: Sendable {
         workerLendsSlots = try values.choice("worker.lend_slots") == "true"
         workerLease = .milliseconds(try values.number("worker.lease_ms"))
         workerDrain = .milliseconds(try values.number("worker.drain_ms"))
+        workerSlow = .milliseconds(try values.number("worker.slow_ms"))
         dispatcherPoll = .milliseconds(try values.number("dispatcher.poll_ms"))
         dispatcherGrace = .milliseconds(try values.number("dispatcher.grace_ms"))
         payloadBytesMax = try values.number("limits.payload_bytes")
         retentionSucceededHours = try values.number("retention.succeeded_hours")
         retentionDiscardedHours = try values.number("retention.discarded_hours")
         outputBytesMax = try values.number("limits.output_bytes")
-        apiConnectionsMax = try values.number("api.connections")
-        apiConnectionsPerHostMax = try values.number("api.connections_per_host")
-        apiResponseBytesMax = try values.number("api.response_bytes")
+        api = try APIConfiguration(values)
+        file = try FileConfiguration(values)
+        network = try NetworkConfiguration(values)
+        process = try ProcessConfiguration(values)
         httpListen = values.text("http.listen")
         httpToken = values.text("http.token")
         httpTokenFile = values.text("http.token_file")
@@ -91,6 +98,7 @@ public struct FleetConfiguration: Sendable {
         httpWaitsMax = try values.number("http.waits")
         httpWaitMax = .milliseconds(try values.number("http.wait_ms"))
         httpBodyBytesMax = try values.number("http.body_bytes")
+        metricsListen = values.text("metrics.listen")
         logLevel = try values.choice("log.level")
     }
 }

@@ -15,7 +15,9 @@ public struct Setting: Sendable {
     public let summary: String
 
     /// The environment variable: `GAIA_` and the key in capitals, dots as underscores.
-    public var variable: String {
+    public var variable: String { Self.variable(of: key) }
+
+    public static func variable(of key: String) -> String {
         "GAIA_" + key.uppercased().map { $0 == "." || $0 == "-" ? "_" : String($0) }.joined()
     }
 
@@ -45,6 +47,9 @@ public struct Setting: Sendable {
             "worker.drain_ms", .number(0...3_600_000), "25000",
             "how long running jobs may go on after SIGTERM before they are handed back"),
         Setting(
+            "worker.slow_ms", .number(1...86_400_000), "10000",
+            "after how long a job with a subject was slow for whom it was done, of which an event tells"),
+        Setting(
             "dispatcher.poll_ms", .number(10...60_000), "200", "how often the agenda and the workers are looked at"),
         Setting(
             "dispatcher.grace_ms", .number(0...60_000), "1000",
@@ -61,6 +66,127 @@ public struct Setting: Sendable {
         Setting(
             "api.response_bytes", .number(0...16_777_216), "262144", "the largest response body kept in a result"),
         Setting(
+            "api.file_bytes", .number(0...1_099_511_627_776), "1073741824", "the largest response body put into a file"),
+        Setting(
+            "api.batch_bytes", .number(0...16_777_216), "524288",
+            "what the response bodies in the result of one batch may come to"),
+        Setting(
+            "api.allow", .text, nil,
+            "addresses, ranges (10.0.0.0/8) and host names that calls may reach though not public, with commas"),
+        Setting("api.ca_file", .text, nil, "a PEM file of the authorities to trust instead of the system's"),
+        Setting(
+            "api.verify_tls", .choice(["true", "false"]), "true",
+            "whether servers must prove who they are; false only in a network of your own"),
+        Setting(
+            "api.breaker_percent", .number(0...100), "50",
+            "how many of a hundred calls to a host must fail for it to be left alone; 0 for never"),
+        Setting("api.breaker_calls", .number(1...100_000), "20", "with fewer calls in the window nothing is concluded"),
+        Setting("api.breaker_window_ms", .number(100...600_000), "10000", "how far back calls count"),
+        Setting("api.breaker_cool_down_ms", .number(100...3_600_000), "5000", "how long a host is left alone"),
+        Setting(
+            "api.breaker_probes", .number(1...1_000), "3",
+            "how many calls must succeed after that before all go out again"),
+        Setting(
+            "file.roots", .text, nil,
+            "directories that jobs may use, as data=/srv/data,templates=/srv/templates:ro; file jobs are not served without"
+        ),
+        Setting(
+            "file.follow_symlinks", .choice(["true", "false"]), "false",
+            "whether symbolic links that stay beneath their root are followed"),
+        Setting(
+            "file.hard_links", .choice(["true", "false"]), "false",
+            "whether files with several names may be read and appended to"),
+        Setting("file.threads", .number(1...256), "8", "threads for file operations"),
+        Setting("file.parse_threads", .number(1...64), "2", "threads for parsing documents"),
+        Setting("file.read_bytes", .number(1...16_777_216), "262144", "the most bytes of a file that a result holds"),
+        Setting(
+            "file.bytes", .number(1...1_099_511_627_776), "68719476736", "the largest file copied or appended to"),
+        Setting("file.document_bytes", .number(1...1_099_511_627_776), "17179869184", "the largest document parsed"),
+        Setting(
+            "file.selection_bytes", .number(1...16_777_216), "262144",
+            "the most bytes of a document that a result holds"),
+        Setting("file.document_depth", .number(1...10_000), "128", "how deep documents may nest"),
+        Setting("file.entries", .number(1...100_000), "1000", "entries in one page of a listing"),
+        Setting(
+            "file.entries_examined", .number(1...100_000_000), "100000",
+            "entries that one job looks at, to list or to delete"),
+        Setting("file.depth", .number(1...1_000), "32", "how deep a listing or a deletion goes"),
+        Setting(
+            "file.sync", .choice(["true", "false"]), "true",
+            "whether what is written outlasts a loss of power before its job is done"),
+        Setting(
+            "network.nameservers", .text, nil,
+            "name servers for network jobs, as 192.0.2.1 or 192.0.2.1:53, with commas; those of /etc/resolv.conf if absent"
+        ),
+        Setting(
+            "network.name_try_ms", .number(10...60_000), "2000", "how long one try with one name server may take"),
+        Setting("network.name_tries", .number(1...20), "3", "tries for one question, over all name servers"),
+        Setting("network.cache_answers", .number(1...10_000_000), "10000", "answers of name servers that are kept"),
+        Setting(
+            "network.cache_bytes", .number(4_096...4_294_967_296), "16777216",
+            "about how many bytes they may take"),
+        Setting(
+            "network.ttl_min_s", .number(0...86_400), "0",
+            "the least time that an answer is kept whatever its TTL says, unless that is 0"),
+        Setting("network.ttl_max_s", .number(1...604_800), "86400", "the longest that an answer is kept"),
+        Setting(
+            "network.negative_ttl_max_s", .number(1...604_800), "3600",
+            "the longest that it is kept that a name has no answer"),
+        Setting(
+            "network.connections", .number(1...100_000), "1000", "probes and downloads of a worker at once"),
+        Setting(
+            "network.waiting", .number(1...1_000_000), "10000",
+            "probes and downloads of a worker that may wait for a connection; more are postponed"),
+        Setting(
+            "network.limit_wait_ms", .number(0...300_000), "30000",
+            "how long a job waits in its slot for room in a limit of the fleet's before it is postponed"),
+        Setting(
+            "network.allow", .text, nil,
+            "addresses, ranges (10.0.0.0/8) and host names that probes and downloads may reach though not public, with commas"
+        ),
+        Setting(
+            "network.ca_file", .text, nil, "a PEM file of the authorities to trust instead of the system's"),
+        Setting(
+            "network.download_bytes", .number(1...1_099_511_627_776), "10737418240", "the largest file downloaded"),
+        Setting(
+            "network.idle_ms", .number(100...600_000), "30000",
+            "the longest that a server sends nothing during a download"),
+        Setting(
+            "network.fruitless_tries", .number(0...100), "3",
+            "how often in a row a download is tried again in one attempt without a byte more"),
+        Setting(
+            "network.partial_hours", .number(1...8_760), "48",
+            "how long the part of a download is kept that nobody goes on with"),
+        Setting(
+            "process.executables", .text, nil,
+            "programs that jobs may run, absolute paths with commas; process jobs are not served without"),
+        Setting(
+            "process.variables", .text, nil, "environment variables that jobs may set, names with commas"),
+        Setting(
+            "process.user", .text, "nobody",
+            "whom programs run as when the worker is root; root for the worker itself"),
+        Setting("process.timeout_ms", .number(1...86_400_000), "3600000", "the longest that a program may run"),
+        Setting("process.grace_ms", .number(0...600_000), "60000", "the longest from SIGTERM to SIGKILL"),
+        Setting(
+            "process.output_bytes", .number(0...16_777_216), "65536",
+            "bytes kept of a program's standard output, and of its standard error"),
+        Setting(
+            "process.memory_bytes", .number(1_048_576...1_099_511_627_776), "1073741824",
+            "resident memory of all processes of a job"),
+        Setting(
+            "process.address_bytes", .number(1_048_576...17_592_186_044_416), "4294967296",
+            "address space of each process"),
+        Setting("process.cpu_seconds", .number(1...864_000), "3600", "processor time of each process"),
+        Setting(
+            "process.file_bytes", .number(1...1_099_511_627_776), "1073741824", "the largest file that a program writes"
+        ),
+        Setting("process.open_files", .number(8...65_536), "256", "descriptors of each process"),
+        Setting("process.processes", .number(1...10_000), "64", "processes of a job at once"),
+        Setting(
+            "process.user_processes", .number(16...1_000_000), "1024",
+            "processes and threads of process.user on the whole machine"),
+        Setting("process.niceness", .number(0...19), "5", "how far behind others programs stand for the processor"),
+        Setting(
             "http.listen", .text, nil,
             "where the dispatcher serves HTTP, such as 127.0.0.1:8080; not at all when absent"),
         Setting(
@@ -71,6 +197,9 @@ public struct Setting: Sendable {
         Setting("http.waits", .number(1...100_000), "1000", "HTTP requests that wait for a job's end at once"),
         Setting("http.wait_ms", .number(1...60_000), "60000", "the longest that an HTTP request waits for a job's end"),
         Setting("http.body_bytes", .number(1_024...268_435_456), "4194304", "the largest HTTP request body"),
+        Setting(
+            "metrics.listen", .text, nil,
+            "where a worker or dispatcher serves its metrics, such as 127.0.0.1:9464; not at all when absent"),
         Setting(
             "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info",
             "the least level that is logged, to standard error"),

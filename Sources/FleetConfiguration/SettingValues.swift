@@ -88,6 +88,13 @@ struct SettingValues {
 
     func text(_ key: String) -> String? { values[key]?.text ?? Setting.named(key)?.fallback }
 
+    /// Parts of a text, separated by commas, without the blanks around them.
+    func list(_ key: String) -> [String] {
+        (text(key) ?? "").split(separator: ",").map { part in
+            String(part.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
+    }
+
     func number(_ key: String) throws(ConfigurationError) -> Int {
         let setting = Setting.known(key)
         guard case .number(let range) = setting.kind else { preconditionFailure("\(key) is no number") }

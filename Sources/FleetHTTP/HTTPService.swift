@@ -2,13 +2,9 @@ import AMQPClient
 import FleetBroker
 import FleetDispatcher
 import FleetStore
-import Glibc
-import Hummingbird
 import Logging
-import NIOCore
 import PostgresClient
 import ServiceLifecycle
-import Synchronization
 
 /// The HTTP interface: serves until it is told to stop. At a graceful shutdown it stops to accept, ends the waits, and lets
 /// requests under way end; then its connections close. In a service group it stands behind its dispatcher, so that it is
@@ -23,8 +19,6 @@ public final class HTTPService: Service {
     private let replies: ReplyQueue
     private let waits: Waits
     private let responder: Responder
-    /// Whether it has come to listen.
-    private let isListening = Mutex(false)
 
     /// - Parameters:
     ///   - beginning: its end is waited for before anything is done, as of a dispatcher that has to be ready; nil to begin
@@ -106,40 +100,9 @@ public final class HTTPService: Service {
             logger.warning(
                 "http: requests that want to wait are refused until the broker has given a queue for results")
         }
-        // Its own words at the start and at each broken connection are no news.
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .error)
-        let limits = HTTPConfiguration.self
-        let application = Application(
-            responder: responder,
-            server: .http1(
-                configuration: .init(
-                    idleTimeout: .seconds(configuration.idleTimeout.components.seconds),
-                    httpDecoderConfiguration: .init(
-                        maxHeaderFieldSize: limits.headerBytesMax, maxHeaderListSize: limits.headerBytesMax,
-                        maxHeaderFieldCount: limits.headersMax))),
-            configuration: ApplicationConfiguration(
-                address: .hostname(configuration.address.host, port: configuration.address.port),
-                backlog: limits.backlog,
-                availableConnectionsDelegate: .maximum(configuration.connectionsMax, logger: quiet)),
-            onServerRunning: { channel in
-                // A server that listens always has its port; the one that was asked for may be 0.
-                let bound = HTTPAddress(
-                    host: self.configuration.address.host,
-                    port: channel.localAddress?.port ?? self.configuration.address.port)
-                self.isListening.withLock { $0 = true }
-                self.logger.info("http listens on \(bound)")
-                self.onReady(bound)
-            }, logger: quiet)
-        do {
-            try await withGracefulShutdownHandler {
-                try await application.run()
-            } onGracefulShutdown: {
-                self.waits.endAll()
-            }
-        } catch  where !isListening.withLock({ $0 }) && !(error is CancellationError) {
-            let isTaken = (error as? IOError)?.errnoCode == EADDRINUSE
-            throw HTTPListenError(address: configuration.address, isTaken: isTaken, reason: "\(error)")
-        }
+        try await Listener(
+            address: configuration.address, connectionsMax: configuration.connectionsMax,
+            idleTimeout: configuration.idleTimeout, name: "http", logger: logger
+        ).serve(responder, onReady: onReady) { self.waits.endAll() }
     }
 }

@@ -8,6 +8,8 @@ public indirect enum JSONSchema: Sendable, Equatable {
     case integer(description: String? = nil, min: Int? = nil, max: Int? = nil)
     case number(description: String? = nil, min: Double? = nil, max: Double? = nil)
     case boolean(description: String? = nil)
+    /// Any JSON at all.
+    case any(description: String? = nil)
     case array(of: JSONSchema, description: String? = nil)
     /// An object whose members may have any name and all have one schema.
     case map(of: JSONSchema, description: String? = nil)
@@ -54,6 +56,7 @@ public indirect enum JSONSchema: Sendable, Equatable {
             if let min { tree["minimum"] = .number(min) }
             if let max { tree["maximum"] = .number(max) }
         case .boolean(let description): describe("boolean", description)
+        case .any(let description): if let description { tree["description"] = .text(description) }
         case .array(let element, let description):
             describe("array", description)
             tree["items"] = .tree(element.tree)

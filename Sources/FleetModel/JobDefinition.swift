@@ -220,9 +220,16 @@ public struct JobDefinition: Sendable {
     }
 }
 
+/// An output that is JSON already, such as a part of a document whose numbers no coder should touch. The handler answers for
+/// its validity.
+public protocol RenderedOutput: Encodable, Sendable {
+    var json: String { get }
+}
+
 /// JSON of payloads and outputs: the one place that touches the coders.
 enum PayloadCoding {
     static func encode(_ value: some Encodable) throws -> String {
+        if let value = value as? any RenderedOutput { return value.json }
         let encoder = JSONEncoder()
         // Sorted, so that the same output is the same text on every worker.
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

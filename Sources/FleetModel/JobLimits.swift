@@ -78,6 +78,13 @@ public enum LimitBound {
     public static let waitDefault: Duration = .seconds(5)
     /// The longest that a name is closed.
     public static let closeMax: Duration = .seconds(24 * 60 * 60)
+
+    /// Whether it may name a limit: 1 to ``nameBytesMax`` bytes without spaces, an asterisk only in the `.*` that ends a
+    /// pattern.
+    public static func isName(_ name: String) -> Bool {
+        let own = name.hasSuffix(".*") ? name.utf8.dropLast(2) : name.utf8[...]
+        return (1...nameBytesMax).contains(name.utf8.count) && own.allSatisfy { $0 > 0x20 && $0 != 0x7F && $0 != 0x2A }
+    }
 }
 
 extension JobLimits {

@@ -6,18 +6,26 @@ public struct NoopParameters: JobParameters {
         [
             "note": .string(description: "anything; it is ignored"),
             "ms": .integer(description: "how many milliseconds to do nothing", min: 0, max: waitMax),
+            "limit": .string(description: "a limit of the fleet of which it uses one unit"),
+            "place": .string(description: "a limit of the fleet in whose places it does nothing"),
         ], required: [], additional: true)
 
     public var note: String?
     /// How many milliseconds it takes; none when absent.
     public var ms: Int?
+    /// A limit of the fleet of which it uses one unit.
+    public var limit: String?
+    /// A limit of the fleet of which it takes a place while it does nothing.
+    public var place: String?
 
     /// Ten minutes.
     public static let waitMax = 600_000
 
-    public init(note: String? = nil, ms: Int? = nil) {
+    public init(note: String? = nil, ms: Int? = nil, limit: String? = nil, place: String? = nil) {
         self.note = note
         self.ms = ms
+        self.limit = limit
+        self.place = place
     }
 
     public func validate() throws(InvalidParameters) {
@@ -29,7 +37,15 @@ public struct NoopParameters: JobParameters {
     /// The definition that every worker of ours carries.
     public static let definition = JobDefinition(
         NoopParameters.self, summary: "does nothing; for trying and timing the path", timeout: .seconds(900)
-    ) { (parameters: NoopParameters, _: JobContext) async throws -> Void in
-        if let ms = parameters.ms, ms > 0 { try await Task.sleep(for: .milliseconds(ms)) }
+    ) { (parameters: NoopParameters, context: JobContext) async throws -> Void in
+        if let limit = parameters.limit {
+            try await context.limits.spend(1, of: limit, within: LimitBound.waitDefault)
+        }
+        guard let place = parameters.place else { return try await parameters.pass() }
+        try await context.limits.withPlace(place) { try await parameters.pass() }
+    }
+
+    private func pass() async throws {
+        if let ms, ms > 0 { try await Task.sleep(for: .milliseconds(ms)) }
     }
 }

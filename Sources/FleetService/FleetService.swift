@@ -69,6 +69,7 @@ extension WorkerConfiguration {
         lendsSlots = settings.workerLendsSlots
         lease = settings.workerLease
         drain = settings.workerDrain
+        slow = settings.workerSlow
         startWait = settings.startWait
         payloadBytesMax = settings.payloadBytesMax
         outputBytesMax = settings.outputBytesMax

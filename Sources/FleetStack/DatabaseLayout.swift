@@ -86,7 +86,7 @@ struct DatabaseLayout: Sendable {
             "listen_addresses": "'127.0.0.1'",
             "port": "\(record.port)",
             "unix_socket_directories": fits ? "'\(socket)'" : "''",
-            "max_connections": "300",
+            "max_connections": "1000",
             "shared_buffers": "256MB",
             // Rare checkpoints, spread out, keep the disk free for the log of commits.
             "max_wal_size": "2GB",

@@ -59,7 +59,7 @@ public struct Ownership: Sendable, Equatable {
     public let attemptsMax: Int
     /// What is left of the job's deadline, when it has one. May be negative.
     public let remaining: Duration?
-    /// Since the job's first claim, or since it was scheduled.
+    /// Since the job's first claim, or since the time for which it was scheduled.
     public let age: Duration
     /// How many workers were lost while they ran it.
     public let crashes: Int

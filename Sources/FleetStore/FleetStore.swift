@@ -13,6 +13,7 @@ import PostgresClient
 ///  agenda ──due──▶ publish ──staged──▶ queued          worker: register ▶ renew … ▶ release
 ///                                                      leader: lock ▶ term
 ///  locks:  enter ─▶ held │ waiting ──look──▶ held       leave ─▶ the next in line holds
+///  limits: take ─▶ units of a rate │ share ─▶ places │ close ─▶ nobody
 /// ```
 ///
 /// Only the database's clock is ever compared.
@@ -127,6 +128,16 @@ enum SQL {
     static let lockCheck = statement("lock-check", PackageResources.lock_check_sql)
     static let lockForce = statement("lock-force", PackageResources.lock_force_sql)
     static let lockList = statement("lock-list", PackageResources.lock_list_sql)
+
+    static let limitRules = statement("limit-rules", PackageResources.limit_rules_sql)
+    static let limitTake = statement("limit-take", PackageResources.limit_take_sql)
+    static let limitShare = statement("limit-share", PackageResources.limit_share_sql)
+    static let limitSet = statement("limit-set", PackageResources.limit_set_sql)
+    static let limitRemove = statement("limit-remove", PackageResources.limit_remove_sql)
+    static let limitClose = statement("limit-close", PackageResources.limit_close_sql)
+    static let limitOpen = statement("limit-open", PackageResources.limit_open_sql)
+    static let limitList = statement("limit-list", PackageResources.limit_list_sql)
+    static let confirmClaim = statement("confirm-claim", PackageResources.confirm_claim_sql)
 
     private static func statement(_ name: String, _ text: [UInt8]) -> PostgresStatement {
         PostgresStatement(name: "gaia-\(name)", sql: String(decoding: text, as: UTF8.self))

@@ -28,6 +28,7 @@ public struct Migration: Sendable, Equatable {
         Migration(
             version: 7, name: "lost-queues",
             sql: String(decoding: PackageResources.m0007_lost_queues_sql, as: UTF8.self)),
+        Migration(version: 8, name: "limits", sql: String(decoding: PackageResources.m0008_limits_sql, as: UTF8.self)),
     ]
 }
 

@@ -99,8 +99,10 @@ public struct Isolated: Sendable {
         try await AMQPSession.withConnection(amqp, body)
     }
 
-    /// What the programs of the fleet are told.
-    public var environment: [String: String] { ["GAIA_AMQP_URL": amqpURL, "GAIA_DATABASE_URL": databaseURL] }
+    /// What the programs of the fleet are told. Servers of tests listen on this machine, so jobs may call it.
+    public var environment: [String: String] {
+        ["GAIA_AMQP_URL": amqpURL, "GAIA_DATABASE_URL": databaseURL, "GAIA_API_ALLOW": "127.0.0.1"]
+    }
 }
 
 /// A pool that lives as long as `body`.

@@ -17,15 +17,21 @@ package final class Arrival: Sendable {
 
     /// Reads a delivery, or says why it must be set aside. Nothing has been claimed yet: a flawed message does not use up
     /// its key, and the corrected one may have it.
+    ///
+    /// - Parameter definitions: what this worker has handlers for, by their types' names.
     package init(
-        _ delivery: AMQPDelivery, definitions: [JobType: JobDefinition], payloadBytesMax: Int
+        _ delivery: AMQPDelivery, definitions: [String: JobDefinition], payloadBytesMax: Int
     ) throws(Rejection) {
-        var job = try Job(delivery, payloadBytesMax: payloadBytesMax)
-        guard let definition = definitions[job.type] else {
+        var handler: JobDefinition?
+        var job = try Job(delivery, payloadBytesMax: payloadBytesMax) { name in
+            handler = definitions[name]
+            return handler?.type
+        }
+        guard let definition = handler else {
             throw Rejection(
                 .unknownType,
                 "no handler for type '\(job.type)' in this worker; it knows "
-                    + definitions.keys.map(\.name).sorted().joined(separator: ", ")
+                    + definitions.keys.sorted().joined(separator: ", ")
                     + "; correct the type, or deploy workers that know it and replay the message")
         }
         let payload: String

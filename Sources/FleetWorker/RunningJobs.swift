@@ -26,6 +26,7 @@ package final class RunningJobs: Sendable {
         /// Of the present delivery: the first may be lost with its connection.
         var tag: AMQPDeliveryTag
         let ownership: Ownership
+        let begun: ContinuousClock.Instant
         let expiry: ContinuousClock.Instant
         let expiryKind: Interruption
         var interruption: Interruption?
@@ -51,16 +52,20 @@ package final class RunningJobs: Sendable {
     package struct Run: Sendable {
         let arrival: Arrival
         let ownership: Ownership
+        let begun: ContinuousClock.Instant
         let expiry: ContinuousClock.Instant
         let expiryKind: Interruption
         let body: @Sendable () async -> Void
 
+        /// - Parameter begun: when it was claimed.
         package init(
-            _ arrival: Arrival, _ ownership: Ownership, expiry: ContinuousClock.Instant, expiryKind: Interruption,
+            _ arrival: Arrival, _ ownership: Ownership, begun: ContinuousClock.Instant = .now,
+            expiry: ContinuousClock.Instant, expiryKind: Interruption,
             body: @escaping @Sendable () async -> Void
         ) {
             self.arrival = arrival
             self.ownership = ownership
+            self.begun = begun
             self.expiry = expiry
             self.expiryKind = expiryKind
             self.body = body
@@ -72,8 +77,8 @@ package final class RunningJobs: Sendable {
         state.withLock { state in
             for run in runs {
                 let entry = Entry(
-                    arrival: run.arrival, tag: run.arrival.tag, ownership: run.ownership, expiry: run.expiry,
-                    expiryKind: run.expiryKind)
+                    arrival: run.arrival, tag: run.arrival.tag, ownership: run.ownership, begun: run.begun,
+                    expiry: run.expiry, expiryKind: run.expiryKind)
                 let previous = state.entries.updateValue(entry, forKey: run.arrival.identity)
                 precondition(previous == nil, "a job was claimed while it ran here: \(run.arrival.identity)")
             }
@@ -121,8 +126,10 @@ package final class RunningJobs: Sendable {
     /// The one place that decides who settles a job: its handler's end, or the sweep that gave the handler up. The token
     /// tells a handler that was given up from the next attempt of the same job here.
     ///
-    /// - Returns: the job and why it was interrupted; nil when it is settled already.
-    package func beginSettling(_ identity: JobIdentity, token: Int64) -> (Arrival, Ownership, Interruption?)? {
+    /// - Returns: the job, why it was interrupted and when it was begun; nil when it is settled already.
+    package func beginSettling(
+        _ identity: JobIdentity, token: Int64
+    ) -> (Arrival, Ownership, Interruption?, begun: ContinuousClock.Instant)? {
         state.withLock { state in
             guard let index = state.entries.index(forKey: identity),
                 state.entries.values[index].ownership.token == token, !state.entries.values[index].isSettled
@@ -130,7 +137,7 @@ package final class RunningJobs: Sendable {
             state.entries.values[index].isSettled = true
             state.entries.values[index].task = nil
             let entry = state.entries.values[index]
-            return (entry.arrival, entry.ownership, entry.interruption)
+            return (entry.arrival, entry.ownership, entry.interruption, entry.begun)
         }
     }
 

@@ -10,6 +10,8 @@ import Synchronization
 struct Ending: Sendable {
     let arrival: Arrival
     let ownership: Ownership
+    /// When its attempt was claimed.
+    let begun: ContinuousClock.Instant
     let settlement: Settlement
 }
 
@@ -41,6 +43,7 @@ final class Settler: Sendable {
     let publisher: AMQPPublisher
     let worker: String
     private let fault: FaultPoint?
+    private let slow: Duration
     let logger: Logger
     let counters: WorkerCounters
     /// Whether endings are still being turned into publications.
@@ -51,7 +54,7 @@ final class Settler: Sendable {
 
     init(
         running: RunningJobs, store: FleetStore, consumer: AMQPConsumer, publisher: AMQPPublisher, worker: String,
-        fault: FaultPoint?, logger: Logger, counters: WorkerCounters
+        fault: FaultPoint?, slow: Duration, logger: Logger, counters: WorkerCounters
     ) {
         self.running = running
         self.store = store
@@ -59,6 +62,7 @@ final class Settler: Sendable {
         self.publisher = publisher
         self.worker = worker
         self.fault = fault
+        self.slow = slow
         self.logger = logger
         self.counters = counters
     }
@@ -116,7 +120,9 @@ final class Settler: Sendable {
             } else {
                 let failure = JobFailure(.permanent, code: "output.unstorable", message: "\(error)")
                 await complete([
-                    Ending(arrival: ending.arrival, ownership: ending.ownership, settlement: .discard(failure))
+                    Ending(
+                        arrival: ending.arrival, ownership: ending.ownership, begun: ending.begun,
+                        settlement: .discard(failure))
                 ])
             }
         } catch {
@@ -156,6 +162,15 @@ final class Settler: Sendable {
                 var publication = publication(
                     ending, finishedAt: finishedAt == nil ? nil : moment?.text, attempt: attempt, waiters)
                 publication.acknowledge = tag
+                if let subject = arrival.job.subject {
+                    let took = ending.ownership.age + (ContinuousClock.now - ending.begun)
+                    publication.courtesy += UsabilityEvent.Kind.kinds(of: ending.settlement, slow: took > slow).map {
+                        UsabilityEvent(
+                            $0, job: arrival.job, subject: subject, attempt: ending.ownership.attempt, took: took
+                        )
+                        .message(token: ending.ownership.token)
+                    }
+                }
                 batch.append(publication)
             }
         }
@@ -221,11 +236,19 @@ final class Settler: Sendable {
             logger.notice("\(result.state.rawValue): \(arrival.identity), without being run: \(result.error ?? "")")
         }
         tell(
-            ended.compactMap { arrival, result in
-                guard let kind = JobEvent.Kind(ending: result.state) else { return nil }
-                return JobEvent(
-                    kind, job: arrival.job, attempt: result.attempt, content: result.error.map { ("error", $0) }
-                ).message(token: 0)
+            ended.flatMap { arrival, result -> [AMQPMessage] in
+                guard let kind = JobEvent.Kind(ending: result.state) else { return [] }
+                var events = [
+                    JobEvent(
+                        kind, job: arrival.job, attempt: result.attempt, content: result.error.map { ("error", $0) }
+                    ).message(token: 0)
+                ]
+                if let subject = arrival.job.subject, result.state != .cancelled {
+                    events.append(
+                        UsabilityEvent(.failed, job: arrival.job, subject: subject, attempt: result.attempt)
+                            .message(token: 0))
+                }
+                return events
             })
     }
 

@@ -18,7 +18,8 @@ import Synchronization
 /// rest and hands them back unspent, flushes what is settled, gives its lease back, and returns.
 public final class Worker: Service {
     let configuration: WorkerConfiguration
-    private let definitions: [JobType: JobDefinition]
+    /// By their types' names.
+    private let definitions: [String: JobDefinition]
     let subsystems: [String]
     let logger: Logger
     private let pool: PostgresPool
@@ -35,6 +36,7 @@ public final class Worker: Service {
     /// Subsystems whose queue was deleted, for the upkeep to see to.
     let lostQueues = LostQueues()
     private let locks: LockKeeper
+    let limits: LimitKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
     /// Called once, when the first deliveries may arrive.
@@ -51,16 +53,16 @@ public final class Worker: Service {
         _ configuration: WorkerConfiguration, definitions: [JobDefinition], logger: Logger,
         onReady: @escaping @Sendable () -> Void = {}
     ) {
-        var byType: [JobType: JobDefinition] = [:]
+        var byName: [String: JobDefinition] = [:]
         for definition in definitions {
-            let previous = byType.updateValue(definition, forKey: definition.type)
+            let previous = byName.updateValue(definition, forKey: definition.type.name)
             precondition(previous == nil, "two handlers for \(definition.type)")
         }
         self.configuration = configuration
-        self.definitions = byType
+        self.definitions = byName
         self.logger = logger
         self.onReady = onReady
-        subsystems = Set(byType.keys.map(\.subsystem)).sorted()
+        subsystems = Set(definitions.map(\.type.subsystem)).sorted()
         let topology = FleetBroker.topology(subsystems: subsystems)
         var amqp = configuration.amqp
         amqp.connectionName = "\(configuration.name) publishing"
@@ -90,14 +92,15 @@ public final class Worker: Service {
         shares = Mutex(SlotShares(declared: slots))
         settler = Settler(
             running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
-            fault: configuration.fault, logger: logger, counters: counters)
+            fault: configuration.fault, slow: configuration.slow, logger: logger, counters: counters)
         var listening = configuration.database
         listening.applicationName = "gaia orders"
         orders = PostgresListener(
-            configuration: listening, channels: [FleetStore.controlChannel], logger: logger)
+            configuration: listening, channels: [FleetStore.controlChannel, FleetStore.limitChannel], logger: logger)
         lease = LeaseKeeper(
             store: store, database: configuration.database, lease: configuration.lease, logger: logger)
         locks = LockKeeper(store: store, database: configuration.database, logger: logger)
+        limits = LimitKeeper(store: store, worker: configuration.name, logger: logger)
     }
 
     // MARK: Life
@@ -114,6 +117,7 @@ public final class Worker: Service {
                     logger: logger)
                 // Before anything is taken: what rested when the worker was stopped rests still.
                 try await lookForPauses()
+                try await limits.prepare()
                 owner = try await lease.begin(card)
             } catch {
                 await pool.close()
@@ -144,6 +148,11 @@ public final class Worker: Service {
                     await self.lease.refused($0, load: { self.load }, onFenced: { self.fence() })
                 }
             }
+            add {
+                await self.limits.run(owner: { await self.lease.present }) {
+                    await self.lease.refused($0, load: { self.load }, onFenced: { self.fence() })
+                }
+            }
             add { await self.receive() }
             add { await self.claim() }
             add { await self.settler.complete() }
@@ -161,7 +170,7 @@ public final class Worker: Service {
                 return .drained
             }
             logger.info(
-                "worker \(configuration.name) serves \(definitions.keys.map(\.name).sorted().joined(separator: ", "))")
+                "worker \(configuration.name) serves \(definitions.keys.sorted().joined(separator: ", "))")
             onReady()
             // What ends with an error ends the group: the others are cancelled, and draining follows from that.
             while let part = try await group.next() {
@@ -200,6 +209,7 @@ public final class Worker: Service {
         await running.empty()
         await settler.finish()
         locks.end()
+        limits.end()
         overdue.cancel()
         await consumer.close()
         await publisher.close()
@@ -456,7 +466,7 @@ public final class Worker: Service {
                 let timeout = arrival.definition.timeout
                 let isShort = ownership.remaining.map { $0 < timeout } ?? false
                 return RunningJobs.Run(
-                    arrival, ownership, expiry: now + min(timeout, ownership.remaining ?? timeout),
+                    arrival, ownership, begun: now, expiry: now + min(timeout, ownership.remaining ?? timeout),
                     expiryKind: isShort ? .deadline : .timeout
                 ) {
                     let outcome = await self.execute(arrival, ownership, owner)
@@ -480,10 +490,9 @@ public final class Worker: Service {
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
             subject: arrival.job.subject, traceparent: arrival.job.traceparent,
-            locks: AttemptLocks(keeper: locks, claimant: claimant)
-        ) { [running] in
-            running.note($0, of: arrival.identity, token: ownership.token)
-        }
+            locks: AttemptLocks(keeper: locks, claimant: claimant), limits: limits,
+            confirm: { [store] in try await store.confirm(claimant) },
+            report: { [running] in running.note($0, of: arrival.identity, token: ownership.token) })
         do {
             let output = try await arrival.run(context)
             guard output.utf8.count <= configuration.outputBytesMax else {
@@ -506,7 +515,9 @@ public final class Worker: Service {
     ///
     /// - Parameter outcome: nil when the handler was given up.
     private func settle(_ identity: JobIdentity, _ token: Int64, _ outcome: Outcome?) {
-        guard let (arrival, ownership, interruption) = running.beginSettling(identity, token: token) else { return }
+        guard let (arrival, ownership, interruption, begun) = running.beginSettling(identity, token: token) else {
+            return
+        }
         var outcome = outcome ?? .failed(arrival.definition.failure(of: CancellationError()))
         // A handler that succeeded in spite of its interruption has succeeded.
         if case .failed(let failure) = outcome, let interruption {
@@ -534,7 +545,7 @@ public final class Worker: Service {
         let settlement = Settlement(
             outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax, age: ownership.age, policy: policy,
             using: &random)
-        settler.endings.append(Ending(arrival: arrival, ownership: ownership, settlement: settlement))
+        settler.endings.append(Ending(arrival: arrival, ownership: ownership, begun: begun, settlement: settlement))
     }
 
     /// Ends what has run too long; the handler is told by cancellation, and given up when it does not listen.

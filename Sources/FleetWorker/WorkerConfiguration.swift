@@ -28,6 +28,9 @@ public struct WorkerConfiguration: Sendable {
     public var payloadBytesMax: Int = 1 << 20
     /// The largest output stored, in bytes.
     public var outputBytesMax: Int = 1 << 20
+    /// When a job that is done for somebody was slow for them: from its first claim, or the time for which it was
+    /// scheduled, to its end.
+    public var slow: Duration = .seconds(10)
 
     /// Where this process is to die, for tests.
     public var fault: FaultPoint? = .ofEnvironment

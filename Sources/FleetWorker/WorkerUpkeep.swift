@@ -17,7 +17,16 @@ extension Worker {
         let bell = Bell()
         await withDiscardingTaskGroup { group in
             group.addTask {
-                for await _ in self.orders.notifications { bell.ring() }
+                for await notification in self.orders.notifications {
+                    switch notification {
+                    case .message(FleetStore.limitChannel, let payload): self.limits.hear(payload)
+                    case .message: bell.ring()
+                    // What was said meanwhile is unknown.
+                    case .reconnected, .lagged:
+                        self.limits.hearAll()
+                        bell.ring()
+                    }
+                }
             }
             group.addTask {
                 var looked = ContinuousClock.now
@@ -116,7 +125,7 @@ extension Worker {
     }
 
     /// What this worker reports with its lease.
-    var load: WorkerLoad {
+    public var load: WorkerLoad {
         let slots = shares.withLock { $0.slots }
         return WorkerLoad(
             busy: running.count,

@@ -63,4 +63,3 @@ final class Order {
         return errno == EAGAIN || errno == ETOOMANYREFS ? .later : .keeperGone
     }
 }
-

@@ -133,15 +133,7 @@ public struct AtomicFile: ~Copyable, Sendable {
     /// - Throws: ``FileError/Reason/exists`` or ``FileError/Reason/notFound`` when the place is not as it should be;
     ///   ``FileError/Reason/busy`` when a later attempt has taken the temporary away.
     public mutating func place(_ placement: Placement, syncing: Bool = true) throws(FileError) {
-        let present = try directory.status(name)
-        switch (present?.kind, placement) {
-        case (nil, .present): throw FileError(errno: ENOENT, "\(path)")
-        case (.some, .absent): throw FileError(errno: EEXIST, "\(path)")
-        case (.directory, _): throw FileError(errno: EISDIR, "\(path)")
-        case (.symlink, _): throw FileError(errno: ELOOP, "\(path)")
-        case (.other, _): throw FileError(errno: ENXIO, "\(path)")
-        default: break
-        }
+        try Self.checkPlace(name, in: directory, placement)
         do {
             try directory.rename(temporaryName, to: directory, name, replacing: placement != .absent)
         } catch  where error.reason == .notFound {
@@ -149,6 +141,21 @@ public struct AtomicFile: ~Copyable, Sendable {
         }
         isPlaced = true
         if syncing { try directory.sync() }
+    }
+
+    /// - Throws: unless a file may be put there: only a regular file gives way, never a link, a directory or a device.
+    public static func checkPlace(
+        _ name: String, in directory: borrowing RootedDirectory, _ placement: Placement
+    ) throws(FileError) {
+        let subject = directory.subject(name)
+        switch (try directory.status(name)?.kind, placement) {
+        case (nil, .present): throw FileError(errno: ENOENT, subject)
+        case (.some, .absent): throw FileError(errno: EEXIST, subject)
+        case (.directory, _): throw FileError(errno: EISDIR, subject)
+        case (.symlink, _): throw FileError(errno: ELOOP, subject)
+        case (.other, _): throw FileError(errno: ENXIO, subject)
+        case (nil, _), (.file, _): return
+        }
     }
 
     private static func makeTemporary(

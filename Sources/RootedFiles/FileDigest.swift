@@ -21,7 +21,9 @@ public struct FileDigest: ~Copyable, Sendable {
     }
 
     /// The C object, closed with its owner.
-    private struct Handle: ~Copyable, @unchecked Sendable {
+    ///
+    /// Not private: an optimised build of another module that holds its owner in a type of its own links to it.
+    struct Handle: ~Copyable, @unchecked Sendable {
         // Sendable: it has one owner, and OpenSSL's contexts are bound to no thread.
         let pointer: OpaquePointer
         deinit { gaia_digest_close(pointer) }

@@ -9,7 +9,7 @@ import Synchronization
 /// turns with small ones instead of holding a thread, and its task's cancellation is seen between two steps.
 public final class FileThreads: Sendable {
     /// What a step says.
-    public enum Step<Value> {
+    public enum Step<Value: Sendable>: Sendable {
         case more
         case done(Value)
     }

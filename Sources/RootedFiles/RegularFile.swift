@@ -82,7 +82,9 @@ public struct FilePieces: ~Copyable, Sendable {
     private let buffer: Buffer
 
     /// A buffer that is let go with its owner.
-    private struct Buffer: ~Copyable, @unchecked Sendable {
+    ///
+    /// Not private: an optimised build of another module that holds its owner in a type of its own links to it.
+    struct Buffer: ~Copyable, @unchecked Sendable {
         // Sendable: it has one owner, who hands out its address only for the length of a call.
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: RootedFiles.pieceBytes, alignment: 4096)
         deinit { bytes.deallocate() }

@@ -103,13 +103,16 @@ public struct RootedDirectory: ~Copyable, Sendable {
         }
     }
 
+    /// Which file system it lies on.
+    public func device() throws(FileError) -> UInt64 { try FileStatus(of: descriptor, "\(path)").device }
+
     /// Makes what happened to its entries outlast a loss of power.
     public func sync() throws(FileError) { try checked("\(path)") { fsync(descriptor.number) } }
 
-    /// Reads names in no order, those of ours left out, until `body` returns false.
+    /// Reads names in no order until `body` returns false. Names that are no UTF-8 are left out: no job could ask for them.
     ///
-    /// Names that are no UTF-8 are left out too: no job could ask for them.
-    public func names(_ body: (String) throws(FileError) -> Bool) throws(FileError) {
+    /// - Parameter reserved: whether the fleet's own files are among them.
+    public func names(reserved: Bool = false, _ body: (String) throws(FileError) -> Bool) throws(FileError) {
         // A descriptor of its own: the position in a directory belongs to the open file, not to its number.
         let number = try checked("\(path)") {
             openat(descriptor.number, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -122,11 +125,16 @@ public struct RootedDirectory: ~Copyable, Sendable {
                 if code == 0 { return }
                 throw FileError(errno: code, "\(path)")
             }
-            guard let name = String(validatingCString: bytes), !name.hasPrefix(RootedFiles.reservedPrefix) else {
-                continue
-            }
+            guard let name = String(validatingCString: bytes),
+                reserved || !name.hasPrefix(RootedFiles.reservedPrefix)
+            else { continue }
             if try !body(name) { return }
         }
+    }
+
+    /// A descriptor of the same directory, closed by exec, for the caller to close.
+    public func duplicate() throws(FileError) -> Int32 {
+        try checked("\(path)") { fcntl(descriptor.number, F_DUPFD_CLOEXEC, 3) }
     }
 
     func subject(_ name: String) -> String { "\(path.appending(name))" }

@@ -4,14 +4,15 @@ import FleetConfiguration
 import FleetModel
 import FleetService
 
-/// Runs `body` with a producer, and with a queue that gets the results of all no-op jobs and is there when it begins. A link
-/// that fails for good ends it.
+/// Runs `body` with a producer, and with a queue that gets the results of all jobs of some subsystems and is there when it
+/// begins. A link that fails for good ends it.
 func withBenchLinks<Value: Sendable>(
-    _ configuration: FleetConfiguration, _ body: @escaping @Sendable (AMQPConsumer, JobProducer) async throws -> Value
+    _ configuration: FleetConfiguration, subsystems: [String] = [NoopParameters.type.subsystem],
+    _ body: @escaping @Sendable (AMQPConsumer, JobProducer) async throws -> Value
 ) async throws -> Value {
     let amqp = try configuration.amqp("gaia bench")
     let results = ReplyQueue(
-        amqp, bindings: [(FleetBroker.resultsExchange, "\(NoopParameters.type.subsystem).#")], prefetch: 2_000,
+        amqp, bindings: subsystems.map { (FleetBroker.resultsExchange, "\($0).#") }, prefetch: 2_000,
         logger: configuration.logger
     ).consumer
     let producer = JobProducer(amqp, logger: configuration.logger)

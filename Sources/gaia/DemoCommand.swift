@@ -65,6 +65,8 @@ struct DemoCommand: AsyncParsableCommand {
         var environment = stack.environment
         // Few slots, so that there is something left to do when the worker dies.
         environment["GAIA_WORKER_SLOTS_DEFAULT"] = "10"
+        // The service that the demo calls listens on this machine.
+        environment["GAIA_API_ALLOW"] = "127.0.0.1"
         // What is logged goes to files; only trouble belongs between the lines of the demo.
         var quiet = environment
         quiet["GAIA_LOG_LEVEL"] = "warning"

@@ -20,14 +20,15 @@ struct Gaia: AsyncParsableCommand {
             'gaia settings' lists them.
 
             Exit status: 0 done; 1 the work itself failed; 64 wrong usage; 65 it cannot be done as things stand; 66 no
-            such job, lock or schedule; 69 broker, database or another needed part is not available; 70 an error inside;
+            such job, lock, limit or schedule; 69 broker, database or another needed part is not available; 70 an error inside;
             78 a setting is wrong.
             """,
         version: FleetModel.version,
         subcommands: [
             DemoCommand.self, UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
             EnqueueCommand.self, JobCommand.self, DeadCommand.self, PauseCommand.self, ResumeCommand.self,
-            CronCommand.self, LockCommand.self, StatusCommand.self, TypesCommand.self, MigrateCommand.self,
+            CronCommand.self, LockCommand.self, LimitCommand.self, StatusCommand.self, TypesCommand.self,
+            MigrateCommand.self,
             TopologyCommand.self, SettingsCommand.self,
             BenchCommand.self, ChaosCommand.self,
         ])

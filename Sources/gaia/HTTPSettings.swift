@@ -1,5 +1,6 @@
 import FleetConfiguration
 import FleetHTTP
+import FleetObservability
 import FleetService
 import FleetStore
 import Foundation
@@ -11,11 +12,7 @@ extension FleetConfiguration {
     ///
     /// - Parameter name: the dispatcher's, beside which it is served.
     func http(_ name: String) throws -> HTTPConfiguration? {
-        guard let httpListen else { return nil }
-        let address: HTTPAddress
-        do { address = try HTTPAddress(parsing: httpListen) } catch {
-            throw ConfigurationError("http.listen (GAIA_HTTP_LISTEN): \(error)")
-        }
+        guard let address = try address("http.listen", httpListen) else { return nil }
         var configuration = HTTPConfiguration(
             address: address, token: try bearerToken(), amqp: try amqp(name), database: try database(name), name: name)
         configuration.payloadBytesMax = payloadBytesMax
@@ -24,6 +21,19 @@ extension FleetConfiguration {
         configuration.waitsMax = httpWaitsMax
         configuration.waitMax = httpWaitMax
         return configuration
+    }
+
+    /// Serves what `registry` holds; nil when no address is given.
+    func metrics(_ registry: MetricsRegistry) throws -> MetricsService? {
+        registry.collect(ProcessMetrics.read)
+        return try address("metrics.listen", metricsListen).map { MetricsService($0, registry, logger: logger) }
+    }
+
+    private func address(_ key: String, _ text: String?) throws(ConfigurationError) -> HTTPAddress? {
+        guard let text else { return nil }
+        do { return try HTTPAddress(parsing: text) } catch {
+            throw ConfigurationError("\(key) (\(Setting.variable(of: key))): \(error)")
+        }
     }
 
     private func bearerToken() throws -> BearerToken {

@@ -1,9 +1,9 @@
-import APISubsystem
 import ArgumentParser
 import CMalloc
 import FleetDispatcher
 import FleetHTTP
 import FleetModel
+import FleetObservability
 import FleetService
 import FleetWorker
 import Foundation
@@ -64,22 +64,13 @@ struct WorkerCommand: AsyncParsableCommand {
     func run() async throws {
         try await report {
             let loaded = try settings.load()
-            try await loaded.withAPI { api in
-                var definitions = Catalogue.definitions(api)
-                if !loaded.workerSubsystems.isEmpty {
-                    let known = Set(definitions.map(\.type.subsystem))
-                    for name in loaded.workerSubsystems where !known.contains(name) {
-                        throw CommandFailure(
-                            .configuration,
-                            "worker.subsystems names '\(name)', this program has \(known.sorted().joined(separator: ", "))"
-                        )
-                    }
-                    definitions.removeAll { !loaded.workerSubsystems.contains($0.type.subsystem) }
-                }
+            let registry = MetricsRegistry()
+            try await Catalogue.withHandlers(loaded, registry) { definitions in
                 let worker = Worker(
                     try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger,
                     onReady: { StartUpCode.release() })
-                try await serve([worker], logger: loaded.logger)
+                registry.collect(worker.metrics)
+                try await serve([worker] + (try loaded.metrics(registry).map { [$0] } ?? []), logger: loaded.logger)
             }
         }
     }
@@ -114,6 +105,7 @@ struct DispatcherCommand: AsyncParsableCommand {
                 // The last is shut down first: no request comes in while the dispatcher drains.
                 services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))
             }
+            if let metrics = try loaded.metrics(MetricsRegistry()) { services.append(metrics) }
             try await serve(services, logger: loaded.logger)
         }
     }

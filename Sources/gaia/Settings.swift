@@ -1,5 +1,4 @@
 import AMQPClient
-import APISubsystem
 import ArgumentParser
 import FleetConfiguration
 import FleetDispatcher
@@ -39,15 +38,6 @@ extension FleetConfiguration {
         return logger
     }
 
-    /// Runs `body` with the means for HTTP calls. Their thread has ended when this returns: one that is still in C code
-    /// while the process exits would crash it.
-    func withAPI<Value>(_ body: (APISubsystem) async throws -> Value) async throws -> Value {
-        try await closing(
-            APISubsystem(
-                connections: apiConnectionsMax, connectionsPerHost: apiConnectionsPerHostMax,
-                responseBytesMax: apiResponseBytesMax), after: body)
-    }
-
     func dispatcher(name: String?) throws -> DispatcherConfiguration {
         let process = ProcessInfo.processInfo
         let name = name ?? "dispatcher-\(process.hostName)-\(process.processIdentifier)"
@@ -85,29 +75,6 @@ extension FleetConfiguration {
             }
         }
     }
-}
-
-private func closing<Value>(
-    _ api: APISubsystem, after body: (APISubsystem) async throws -> Value
-) async throws -> Value {
-    let result: Result<Value, any Error>
-    do { result = .success(try await body(api)) } catch { result = .failure(error) }
-    await api.close()
-    return try result.get()
-}
-
-/// The kinds of job that this program knows.
-enum Catalogue {
-    static func definitions(_ api: APISubsystem) -> [JobDefinition] {
-        [NoopParameters.definition] + api.definitions
-    }
-
-    /// For commands that only describe: opens no connection.
-    static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async throws -> Value {
-        try await closing(APISubsystem()) { try await body(definitions($0)) }
-    }
-
-    static let subsystems = ["api", "gaia"]
 }
 
 /// `gaia settings`: every setting, its variable, its default and what it means.

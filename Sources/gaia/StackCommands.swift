@@ -4,6 +4,7 @@ import FleetConfiguration
 import FleetDispatcher
 import FleetHTTP
 import FleetModel
+import FleetObservability
 import FleetService
 import FleetStack
 import FleetStore
@@ -158,12 +159,17 @@ struct UpCommand: AsyncParsableCommand {
         let http = try loaded.http(configuration.name).map {
             HTTPService($0, after: dispatching.isReached, logger: loaded.logger)
         }
-        try await loaded.withAPI { api in
+        let registry = MetricsRegistry()
+        try await Catalogue.withHandlers(loaded, registry) { definitions in
             let worker = Worker(
-                try WorkerConfiguration(loaded), definitions: Catalogue.definitions(api), logger: loaded.logger
+                try WorkerConfiguration(loaded), definitions: definitions, logger: loaded.logger
             ) { ready.partIsReady() }
+            registry.collect(worker.metrics)
+            var services: [any Service] = [dispatcher, worker]
+            if let metrics = try loaded.metrics(registry) { services.append(metrics) }
             // The last is shut down first.
-            try await serve([dispatcher, worker] + (http.map { [$0] } ?? []), logger: loaded.logger)
+            if let http { services.append(http) }
+            try await serve(services, logger: loaded.logger)
         }
     }
 }

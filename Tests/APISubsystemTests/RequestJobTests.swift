@@ -3,59 +3,10 @@ import FleetModel
 import Foundation
 import Testing
 
-private func definition(_ subsystem: APISubsystem) throws -> JobDefinition {
-    try #require(subsystem.definitions.first { $0.type == RequestParameters.type })
-}
-
-private func json(_ parameters: RequestParameters) throws -> [UInt8] { Array(try JSONEncoder().encode(parameters)) }
-
-/// Runs one call as a worker would.
-private func call(
-    _ parameters: RequestParameters, traceparent: String? = nil, responseBytesMax: Int = 1_000, closed: Bool = false
-) async throws -> RequestOutput {
-    let subsystem = APISubsystem(connections: 4, connectionsPerHost: 4, responseBytesMax: responseBytesMax)
-    if closed { await subsystem.close() }
-    let context = JobContext(
-        type: RequestParameters.type, key: "order-17", attempt: 1, token: 1, subject: nil, traceparent: traceparent)
-    do {
-        let output = try await definition(subsystem).prepare(json(parameters))(context)
-        await subsystem.close()
-        return try JSONDecoder().decode(RequestOutput.self, from: Data(output.utf8))
-    } catch {
-        await subsystem.close()
-        throw error
-    }
-}
-
-/// The failure that a call ends with.
-private func failure(
-    _ parameters: RequestParameters, responseBytesMax: Int = 1_000, closed: Bool = false
-) async throws -> JobFailure {
-    do {
-        let output = try await call(parameters, responseBytesMax: responseBytesMax, closed: closed)
-        throw WebService.Failure(description: "the call succeeded with \(output.status)")
-    } catch let error as JobFailure {
-        return error
-    }
-}
-
-/// What the server was asked.
-private struct Asked: Decodable {
-    var method: String
-    var headers: [String: String]
-    var body: String
-
-    init(_ output: RequestOutput) throws {
-        self = try JSONDecoder().decode(Asked.self, from: Data(try #require(output.body).utf8))
-    }
-}
-
 @Suite("Parameters of api.request.v1")
 struct RequestParametersTests {
     private func flaw(_ payload: String) async throws -> String? {
-        let subsystem = APISubsystem(connections: 1)
-        let definition = try definition(subsystem)
-        await subsystem.close()
+        let definition = try await definition(RequestParameters.type)
         do throws(InvalidParameters) {
             _ = try definition.prepare(Array(payload.utf8))
             return nil
@@ -72,6 +23,8 @@ struct RequestParametersTests {
             #"{"url":"http://h","method":null,"headers":null,"body":null,"timeout_ms":null,"expected_status":null}"#,
             #"{"url":"http://h","timeout_ms":240000,"expected_status":[100,599],"headers":{}}"#,
             #"{"url":"http://h","later":"addition"}"#,
+            #"{"url":"http://h","json":{"a":[1,2.5,null,true,"x",{}]},"follow_redirects":20,"response":"file","file":"data:a/b"}"#,
+            #"{"url":"http://h","json":null,"body":"b","response":"auto","follow_redirects":0}"#,
         ])
     func valid(_ payload: String) async throws { #expect(try await flaw(payload) == nil) }
 
@@ -96,6 +49,13 @@ struct RequestParametersTests {
             (#"{"url":"http://h","expected_status":[99]}"#, "'expected_status' must list"),
             (#"{"url":"http://h","expected_status":[200,600]}"#, "'expected_status' must list"),
             (#"{"url":"http://h","expected_status":200}"#, "'expected_status' is not of type Array"),
+            (#"{"url":"http://h","follow_redirects":21}"#, "'follow_redirects' must be from 0 to 20"),
+            (#"{"url":"http://h","follow_redirects":-1}"#, "'follow_redirects' must be"),
+            (#"{"url":"http://h","body":"a","json":{}}"#, "'body' and 'json' are both there"),
+            (#"{"url":"http://h","response":"disk"}"#, "'response'"),
+            (#"{"url":"http://h","response":"inline","file":"data:a"}"#, "'file' names a place"),
+            (#"{"url":"http://h","file":"/etc/passwd"}"#, "'file' is no path"),
+            (#"{"url":"http://h","file":"data:../a"}"#, "'file' is no path"),
             ("[]", "the payload is not of type object"),
         ])
     func invalid(_ payload: String, _ expected: String) async throws {
@@ -105,18 +65,22 @@ struct RequestParametersTests {
 
     @Test("The schema names every member, and requires the URL alone")
     func schema() async throws {
-        let subsystem = APISubsystem(connections: 1)
-        let definition = try definition(subsystem)
-        await subsystem.close()
+        let definition = try await definition(RequestParameters.type)
         let text = definition.schema.document(title: definition.type.name, summary: definition.summary)
         let tree = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         let members = try #require(tree["properties"] as? [String: Any])
-        #expect(Set(members.keys) == ["url", "method", "headers", "body", "timeout_ms", "expected_status"])
+        #expect(
+            Set(members.keys) == [
+                "url", "method", "headers", "body", "json", "timeout_ms", "expected_status", "follow_redirects",
+                "response", "file",
+            ])
         #expect(tree["required"] as? [String] == ["url"])
         #expect(tree["title"] as? String == "api.request.v1")
         let whole = RequestParameters(
-            url: "http://h", method: "GET", headers: [:], body: "", timeoutMilliseconds: 1, expectedStatus: [200])
-        let written = try #require(try JSONSerialization.jsonObject(with: Data(json(whole))) as? [String: Any])
+            url: "http://h", method: "GET", headers: [:], body: "", json: .null, timeoutMilliseconds: 1,
+            expectedStatus: [200], followRedirects: 1, response: .file, file: "data:a")
+        let payload = try JSONEncoder().encode(whole)
+        let written = try #require(try JSONSerialization.jsonObject(with: payload) as? [String: Any])
         #expect(Set(written.keys) == Set(members.keys), "what is encoded is what the schema names")
     }
 }
@@ -226,6 +190,39 @@ struct RequestCallTests {
         let end = try await failure(RequestParameters(url: "\(url)/bytes/1001"))
         #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
         #expect(end.message.contains("at most 1000 bytes are kept in a result (api.response_bytes)"))
+    }
+
+    @Test("A failure with a body of any length stays what its status says")
+    func oversizeFailure() async throws {
+        for path in ["bytes/5000", "bytes/5000000", "endless"] {
+            let end = try await failure(
+                RequestParameters(url: "\(url)/\(path)?status=503", timeoutMilliseconds: 20_000))
+            #expect((end.kind, end.code) == (.transient, "http.503"))
+            #expect(end.message.count < 300)
+        }
+    }
+
+    @Test("JSON is sent as JSON, unless its type is named otherwise")
+    func json() async throws {
+        let value = JSONValue.object(["id": .integer(9_007_199_254_740_993), "list": .array([.null, .number(0.5)])])
+        var asked = try Asked(try await call(RequestParameters(url: "\(url)/echo", method: "POST", json: value)))
+        #expect(asked.body == #"{"id":9007199254740993,"list":[null,0.5]}"#)
+        #expect(asked.headers["content-type"] == "application/json")
+        asked = try Asked(
+            try await call(
+                RequestParameters(
+                    url: "\(url)/echo", method: "POST", headers: ["content-type": "application/ld+json"],
+                    json: .string("a/b"))))
+        #expect((asked.headers["content-type"], asked.body) == ("application/ld+json", #""a/b""#))
+    }
+
+    @Test("Redirects are followed as often as the job says, and the output names the end")
+    func redirects() async throws {
+        let output = try await call(RequestParameters(url: "\(url)/hops/3", followRedirects: 3))
+        #expect((output.status, output.body, output.finalURL) == (200, "landed", "\(url)/hops/0"))
+        #expect(try await call(RequestParameters(url: "\(url)/bytes/1", followRedirects: 3)).finalURL == nil)
+        let end = try await failure(RequestParameters(url: "\(url)/hops/4", followRedirects: 3))
+        #expect((end.kind, end.code) == (.permanent, "http.tooManyRedirects"))
     }
 
     @Test("Headers that must not be sent fail for good")

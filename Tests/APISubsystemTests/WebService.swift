@@ -9,6 +9,24 @@ final class WebService: Sendable {
 
     static let shared = Task { try await WebService() }
 
+    /// One of a test's own, for tests that count.
+    static func with<R>(_ body: (WebService) async throws -> R) async throws -> R {
+        let service = try await WebService()
+        do {
+            let result = try await body(service)
+            try await service.stop()
+            return result
+        } catch {
+            try await service.stop()
+            throw error
+        }
+    }
+
+    private func stop() async throws {
+        try process.signal(SIGKILL)
+        _ = await process.exitStatus()
+    }
+
     private init() async throws {
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
             "Resources/server.py"

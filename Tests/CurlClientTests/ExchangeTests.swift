@@ -173,5 +173,52 @@ extension ServerTests {
                 }
             }
         }
+
+        @Test("goes to the address it was given instead of asking for the host, and says the host's name there")
+        func connectAddress() async throws {
+            try await TestServer.with { server async throws in
+                try await withClient { client async throws in
+                    var request = CurlRequest(url: server.url("/echo", host: "no-such-name.invalid"))
+                    request.connectAddress = "127.0.0.2"
+                    let response = try await client.perform(request)
+                    #expect(response.remoteAddress == "127.0.0.2:\(server.port)")
+                    #expect(try Echo(response).values("host") == ["no-such-name.invalid:\(server.port)"])
+
+                    // A redirect to another host is looked up as ever.
+                    request.url = server.url("/redirect?to=\(server.url("/echo"))", host: "no-such-name.invalid")
+                    request.followRedirects = 1
+                    #expect(try await client.perform(request).remoteAddress == "127.0.0.1:\(server.port)")
+
+                    // The pooled connection belongs to the address and not to the name.
+                    request.url = server.url("/echo", host: "no-such-name.invalid")
+                    request.connectAddress = nil
+                    #expect(try await failure(client, request).kind == .resolve)
+
+                    request.connectAddress = "0177.1"
+                    #expect(try await failure(client, request).kind == .badRequest)
+                }
+                try await withClient(CurlConfiguration(resolveGuard: { "\($0.ip)" != "127.0.0.2" })) {
+                    client async throws in
+                    var request = CurlRequest(url: server.url("/echo", host: "no-such-name.invalid"))
+                    request.connectAddress = "127.0.0.2"
+                    #expect(try await failure(client, request).kind == .addressRefused)
+                }
+            }
+        }
+
+        @Test("is counted, with the connections and bytes it took")
+        func statistics() async throws {
+            try await TestServer.with { server async throws in
+                try await withClient { client async throws in
+                    for _ in 0..<3 { _ = try await client.perform(CurlRequest(url: server.url("/bytes?count=1000"))) }
+                    let statistics = client.statistics
+                    #expect(statistics.exchanges == 3)
+                    #expect(statistics.connectionsOpened == 1)
+                    #expect(statistics.outstanding == 0)
+                    #expect((3_000..<4_000).contains(statistics.bytesReceived))
+                    #expect((100..<1_000).contains(statistics.bytesSent))
+                }
+            }
+        }
     }
 }

@@ -180,56 +180,6 @@ struct RetryAfterTests {
     }
 }
 
-@Suite("An address")
-struct AddressTests {
-    @Test(
-        "is public only where strangers' servers are",
-        arguments: [
-            ([127, 0, 0, 1], false), ([10, 1, 2, 3], false), ([172, 16, 0, 1], false), ([172, 31, 255, 255], false),
-            ([172, 32, 0, 1], true), ([192, 168, 1, 1], false),
-            ([169, 254, 169, 254], false), ([100, 64, 0, 1], false), ([100, 128, 0, 1], true), ([0, 0, 0, 0], false),
-            ([224, 0, 0, 1], false), ([255, 255, 255, 255], false),
-            ([8, 8, 8, 8], true), ([198, 19, 0, 1], false), ([198, 20, 0, 1], true),
-        ] as [([UInt8], Bool)])
-    func v4(bytes: [UInt8], isPublic: Bool) throws {
-        let address = try #require(CurlAddress(bytes: bytes, port: 80))
-        #expect(address.isPublic == isPublic)
-        // Carried in IPv6, by mapping, NAT64 or 6to4, it is what it carries.
-        let mapped = try #require(
-            CurlAddress(bytes: [UInt8](repeating: 0, count: 10) + [0xff, 0xff] + bytes, port: 80))
-        let nat64 = try #require(
-            CurlAddress(bytes: [0, 0x64, 0xff, 0x9b] + [UInt8](repeating: 0, count: 8) + bytes, port: 80))
-        let sixToFour = try #require(
-            CurlAddress(bytes: [0x20, 0x02] + bytes + [UInt8](repeating: 0, count: 10), port: 80))
-        for carrier in [mapped, nat64, sixToFour] {
-            #expect(carrier.isPublic == isPublic)
-            #expect(carrier.isLoopback == (bytes[0] == 127))
-        }
-    }
-
-    @Test(
-        "of IPv6 likewise",
-        arguments: [
-            ("::1", [0, 0, 0, 0, 0, 0, 0, 1], false), ("::", [0, 0, 0, 0, 0, 0, 0, 0], false),
-            ("fe80::1", [0xfe80, 0, 0, 0, 0, 0, 0, 1], false),
-            ("fd00::1", [0xfd00, 0, 0, 0, 0, 0, 0, 1], false),
-            ("2001:db8::1", [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], false),
-            ("ff02::1", [0xff02, 0, 0, 0, 0, 0, 0, 1], false),
-            ("2606:4700::1111", [0x2606, 0x4700, 0, 0, 0, 0, 0, 0x1111], true),
-        ] as [(String, [UInt16], Bool)])
-    func v6(text: String, groups: [UInt16], isPublic: Bool) throws {
-        let address = try #require(
-            CurlAddress(bytes: groups.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xff)] }, port: 443))
-        #expect(address.isPublic == isPublic)
-        #expect(address.host == text)
-        #expect(address.description == "[\(text)]:443")
-        #expect(address.isLoopback == (text == "::1"))
-    }
-
-    @Test("has four or sixteen bytes")
-    func lengths() { #expect(CurlAddress(bytes: [1, 2, 3], port: 1) == nil) }
-}
-
 @Suite("A URL")
 struct URLTests {
     private static let rules = CurlURL.Rules(protocols: [.http, .https], credentials: true)

@@ -47,6 +47,29 @@ extension ServerTests {
             }
         }
 
+        @Test("waits for a slow receiver, with bytes decrypted and not yet read")
+        func slowReceiver() async throws {
+            try await Certificates.with { mine, _ in
+                try await TestServer.with([mine.certificate, mine.key]) { server async throws in
+                    try await withClient { client async throws in
+                        var request = CurlRequest(
+                            url: server.url("/flow?mib=16", scheme: "https", host: "localhost"),
+                            tls: CurlTLSOptions(caFile: mine.certificate))
+                        request.maxResponseBytes = 16 << 20
+                        request.receiveWindow = 20_000
+                        let notes = Notes<Int>()
+                        _ = try await client.perform(request) { piece in
+                            guard case .bytes(let bytes) = piece else { return }
+                            notes.add(bytes.count)
+                            for _ in 0..<10 { await Task.yield() }
+                        }
+                        #expect(notes.all.reduce(0, +) == 16 << 20)
+                        #expect(notes.all.allSatisfy { $0 <= 20_000 + 20_000 + (16 << 10) })
+                    }
+                }
+            }
+        }
+
         @Test("answers hundreds at once over reused connections")
         func load() async throws {
             try await Certificates.with { mine, _ in

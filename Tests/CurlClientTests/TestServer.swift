@@ -13,6 +13,8 @@ enum ServerTests {}
 final class TestServer: Sendable {
     struct Stats: Decodable {
         var accepted, requests, running, maxRunning, open, maxOpen, abandoned: Int
+        var flowed: Int
+        var isBlocked: Bool
         var byPath: [String: Int]
         var targets: [String]
     }

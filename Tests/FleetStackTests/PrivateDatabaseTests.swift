@@ -42,7 +42,7 @@ extension ServerTests {
                     where name in ('fsync', 'full_page_writes', 'max_connections', 'synchronous_commit', 'work_mem')
                     """
                 )
-                #expect(shown == "on on 300 on 7168\n")
+                #expect(shown == "on on 1000 on 7168\n")
                 #expect(try listeningAddresses(ports: [port(of: database.url)]) == ["0100007F"])
                 let stranger = try ChildProcess.start(
                     executable: "psql",

@@ -30,7 +30,7 @@ private func arrival(
     let job = Job(type: name, key: key, payload: Array(payload.utf8))
     return try Arrival(
         delivery(job.message(), queue: "q", generation: generation, number: number, redelivered: redelivered),
-        definitions: [name: definition], payloadBytesMax: 1_000)
+        definitions: [name.name: definition], payloadBytesMax: 1_000)
 }
 
 extension Waiting.Take {
@@ -48,7 +48,8 @@ struct ArrivalTests {
         let (name, definition) = try definition("a")
         let message = Job(type: name, key: "k", payload: Array(payload.utf8)).message()
         do throws(Rejection) {
-            _ = try Arrival(delivery(message), definitions: known ? [name: definition] : [:], payloadBytesMax: 1_000)
+            _ = try Arrival(
+                delivery(message), definitions: known ? [name.name: definition] : [:], payloadBytesMax: 1_000)
             return nil
         } catch {
             return error

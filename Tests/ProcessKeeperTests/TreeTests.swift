@@ -173,7 +173,8 @@ struct TreeTests {
             executable: try Tricks.path("process-worker"),
             arguments: [try Tricks.path("process-tricks"), "daemon", mark, "1"], output: .capture)
         #expect(try await worker.awaitOutput(containing: "ready", within: .seconds(20)))
-        let keeper = try #require(worker.standardOutput.split(whereSeparator: \.isWhitespace).last.flatMap { Int32($0) })
+        let keeper = try #require(
+            worker.standardOutput.split(whereSeparator: \.isWhitespace).last.flatMap { Int32($0) })
         try worker.signal(SIGSTOP)
         kill(keeper, SIGKILL)
         try worker.signal(SIGKILL)

@@ -155,7 +155,7 @@ struct ConfinementTests {
                 """
                 import ctypes, sys
                 libc = ctypes.CDLL(None, use_errno=True)
-                for _ in range(400000):
+                for _ in range(20000):
                     libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2)
                 """, sandbox.at("root/a"), sandbox.at("root/trap"),
             ])

@@ -15,5 +15,17 @@ with now_leading as (
     delete from gaia.cancellation c
     where c.requested_at < now() - $1::int4 * interval '1 hour' and exists (select from now_leading)
     returning 1
+), buckets as (
+    -- Full by now, which is the same as none, and not used for a minute.
+    delete from gaia.limit_bucket b
+    where b.at < now() - interval '1 minute' and exists (select from now_leading)
+      and not exists (
+        select from gaia.limit_rule r
+        where r.name = b.rule and b.ahead - extract(epoch from now() - b.at) > -r.burst / r.rate)
+    returning 1
+), closings as (
+    delete from gaia.limit_closed c where c.until < now() and exists (select from now_leading)
+    returning 1
 )
-select (select count(*) from workers) + (select count(*) from waiters) + (select count(*) from cancellations) as removed
+select (select count(*) from workers) + (select count(*) from waiters) + (select count(*) from cancellations)
+    + (select count(*) from buckets) + (select count(*) from closings) as removed

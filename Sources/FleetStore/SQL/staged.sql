@@ -4,7 +4,9 @@ with published as (
     select * from unnest($2::text[], $3::text[], $4::timestamptz[]) as p (subsystem, key, due_at)
     where exists (select from gaia.leader where term = $1)
 ), queued as (
-    update gaia.job j set state = 'queued', not_before = null
+    update gaia.job j
+    set state = 'queued', not_before = null,
+        due_at = coalesce(j.due_at, case when j.claimed_at is null then j.not_before end)
     from published p
     where j.subsystem = p.subsystem and j.key = p.key and j.state in ('scheduled', 'retrying') and j.not_before <= now()
 ), done as (

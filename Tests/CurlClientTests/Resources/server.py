@@ -22,6 +22,8 @@ stats = {
     "open": 0,  # connections now
     "max_open": 0,
     "abandoned": 0,  # connections that the client closed while a request was being answered
+    "flowed": 0,  # bytes of body written by /flow
+    "is_blocked": False,  # whether the last of /flow waits for its client to read
     "by_path": {},
     "targets": [],  # of the first hundred requests, in order of arrival
 }
@@ -181,6 +183,21 @@ class Connection(asyncio.Protocol):
             self.chunk(b"y" * 65536)
             await asyncio.sleep(0)
 
+    async def on_flow(self, method, target, headers, body, query):
+        """So many MiB, each of one letter in turn, as fast as the client reads. With "stop" no more than that come."""
+        total = int(query["mib"])
+        self.start([("Content-Length", str(total << 20))])
+        for mib in range(int(query.get("stop", total))):
+            for _ in range(16):
+                stats["is_blocked"] = not self.room.is_set()
+                await self.room.wait()
+                stats["is_blocked"] = False
+                self.transport.write(bytes([97 + mib % 26]) * 65536)
+                stats["flowed"] += 65536
+                await asyncio.sleep(0)
+        if "stop" not in query:
+            self.done()
+
     async def on_endless_headers(self, method, target, headers, body, query):
         self.transport.write(b"HTTP/1.1 200 OK\r\n")
         while True:
@@ -213,7 +230,8 @@ class Connection(asyncio.Protocol):
         self.done()
 
     def on_redirect(self, method, target, headers, body, query):
-        self.answer(int(query.get("code", 302)), b"moved", [("Location", query["to"])])
+        body = b"moved" * int(query.get("times", 1))
+        self.answer(int(query.get("code", 302)), body, [("Location", query["to"])])
 
     def on_count_down(self, method, target, headers, body, query):
         left = int(query["left"])

@@ -1,0 +1,2 @@
+-- $1 name
+select gaia.limit_remove($1) as removed

@@ -1,0 +1,119 @@
+import APISubsystem
+import FileSubsystem
+import FleetConfiguration
+import FleetModel
+import FleetObservability
+import NetworkSubsystem
+import ProcessSubsystem
+import RootedFiles
+
+/// What this program has handlers for.
+enum Catalogue {
+    /// A family of types, and how it is made.
+    private struct Entry {
+        let name: String
+        /// The setting without which there is nothing that its jobs may touch. A worker without it leaves them to others.
+        var needs: (setting: String, isSet: (FleetConfiguration) -> Bool)?
+        let make: (Parts) throws -> any Subsystem
+    }
+
+    /// What subsystems are made of.
+    private struct Parts {
+        let settings: FleetConfiguration
+        let metrics: MetricsRegistry
+        /// Its roots and threads serve them all.
+        let files: FileSubsystem
+    }
+
+    private static var entries: [Entry] {
+        [
+            Entry(name: "api") { parts in
+                let settings = try parts.settings.apiSettings()
+                let roots = parts.files.roots
+                // Where no root may be written, a body that is too large for a result fails its call.
+                let results =
+                    try roots.roots.contains(where: \.isWritable)
+                    ? ResultFiles(roots: roots, threads: parts.files.threads, bytesMax: Int64(settings.fileBytesMax))
+                    : nil
+                return APISubsystem(settings, results: results, metrics: parts.metrics)
+            },
+            Entry(name: "file", needs: ("file.roots", { $0.file.roots != nil })) { $0.files },
+            Entry(name: "network") { parts in
+                try NetworkSubsystem(
+                    try parts.settings.networkSettings(), roots: parts.files.roots, threads: parts.files.threads,
+                    metrics: parts.metrics)
+            },
+            Entry(name: "process", needs: ("process.executables", { !$0.process.executables.isEmpty })) { parts in
+                do throws(ProcessSettingsError) {
+                    return try ProcessSubsystem(
+                        parts.settings.processSettings, roots: parts.files.roots, threads: parts.files.threads,
+                        metrics: parts.metrics)
+                } catch {
+                    throw ConfigurationError("process.executables or process.user: \(error)")
+                }
+            },
+        ]
+    }
+
+    /// The family of the no-op job, which every worker has.
+    private static let own = NoopParameters.type.subsystem
+
+    /// Each has its queues, whoever serves it.
+    static let subsystems = (entries.map(\.name) + [own]).sorted()
+
+    /// Runs `body` with the handlers that a worker with these settings serves. What they hold is given back when this
+    /// returns: a thread that is still in C code while the process exits would crash it.
+    static func withHandlers<Value>(
+        _ settings: FleetConfiguration, _ metrics: MetricsRegistry, _ body: ([JobDefinition]) async throws -> Value
+    ) async throws -> Value {
+        let named = settings.workerSubsystems
+        for name in named where !subsystems.contains(name) {
+            throw CommandFailure(
+                .configuration,
+                "worker.subsystems names '\(name)', this program has \(subsystems.joined(separator: ", "))")
+        }
+        let served = try entries.filter { entry in
+            guard named.isEmpty || named.contains(entry.name) else { return false }
+            guard let needs = entry.needs, !needs.isSet(settings) else { return true }
+            if named.isEmpty {
+                settings.logger.info("\(entry.name) is not served: \(needs.setting) is not set")
+                return false
+            }
+            throw CommandFailure(
+                .configuration, "worker.subsystems names '\(entry.name)', which needs \(needs.setting); set it")
+        }
+        return try await with(served, settings, metrics) { definitions in
+            try await body((named.isEmpty || named.contains(own) ? [NoopParameters.definition] : []) + definitions)
+        }
+    }
+
+    /// All types, for commands that only describe.
+    static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async throws -> Value {
+        try await with(entries, try FleetConfiguration(environment: [:]), MetricsRegistry()) { definitions in
+            try await body([NoopParameters.definition] + definitions)
+        }
+    }
+
+    private static func with<Value>(
+        _ entries: [Entry], _ settings: FleetConfiguration, _ metrics: MetricsRegistry,
+        _ body: ([JobDefinition]) async throws -> Value
+    ) async throws -> Value {
+        let files: FileSubsystem
+        do { files = try FileSubsystem(try settings.fileSettings(), metrics: metrics) } catch let error as FileError {
+            throw ConfigurationError("file.roots (\(Setting.variable(of: "file.roots"))): \(error)")
+        }
+        let parts = Parts(settings: settings, metrics: metrics, files: files)
+        var made: [any Subsystem] = []
+        let result: Result<Value, any Error>
+        do {
+            for entry in entries { made.append(try entry.make(parts)) }
+            result = .success(try await body(made.flatMap(\.definitions)))
+        } catch {
+            result = .failure(error)
+        }
+        // Files last, since the others write with its threads.
+        for subsystem in made where !(subsystem is FileSubsystem) { await subsystem.close() }
+        await files.close()
+        return try result.get()
+    }
+}

@@ -1,0 +1,93 @@
+import Dispatch
+import FleetModel
+import Foundation
+import Metrics
+import MetricsTestKit
+import RootedFiles
+import Synchronization
+import Testing
+
+@testable import FileSubsystem
+
+@Suite("Large documents and small files")
+struct IsolationTests {
+    @Test("While the parse threads are taken, reads go on and parse jobs wait")
+    func threadsOfTheirOwn() async throws {
+        let workplace = try Workplace {
+            $0.threads = 1
+            $0.parseThreads = 1
+        }
+        try workplace.write("[1]", to: "root/file")
+        let parseThreads = workplace.subsystem.access.parseThreads
+        let block = DispatchSemaphore(value: 0)
+        let holder = Task { try await parseThreads.run { block.wait() } }
+        while parseThreads.load.active == 0 { await Task.yield() }
+        let parse = Task { try await workplace.text(ParseJSONParameters(path: "data:file")) }
+        while parseThreads.load.queued == 0 { await Task.yield() }
+        for _ in 1...20 { _ = try await workplace.text(ReadParameters(path: "data:file")) }
+        #expect(parseThreads.load.queued == 1)
+        block.signal()
+        try await holder.value
+        #expect(try await parse.value.contains("\"value\":[1]"))
+    }
+
+    @Test("A hundred reads are done before one large document is hashed or parsed, and cancelling ends that soon")
+    func turns() async throws {
+        let workplace = try Workplace {
+            $0.threads = 1
+            $0.parseThreads = 1
+        }
+        try workplace.write("small", to: "root/small")
+        // Sparse: as many zero bytes as that, and no room on the disk.
+        try workplace.write("", to: "root/large")
+        try #require(truncate(workplace.at("root/large"), 64 << 30) == 0)
+        try workplace.write(String(repeating: " ", count: 256 << 20), to: "root/document.json")
+        let ended = Mutex(0)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await #expect(throws: CancellationError.self) {
+                    try await workplace.text(HashParameters(path: "data:large"))
+                }
+                ended.withLock { $0 += 1 }
+            }
+            group.addTask {
+                await #expect(throws: CancellationError.self) {
+                    try await workplace.text(ParseJSONParameters(path: "data:document.json"))
+                }
+                ended.withLock { $0 += 1 }
+            }
+            let access = workplace.subsystem.access
+            while access.threads.load.active == 0 || access.parseThreads.load.active == 0 { await Task.yield() }
+            for _ in 1...100 { _ = try await workplace.text(ReadParameters(path: "data:small")) }
+            #expect(ended.withLock { $0 } == 0)
+            group.cancelAll()
+            try await group.waitForAll()
+        }
+    }
+}
+
+@Suite("What the file subsystem counts")
+struct FileMetricsTests {
+    @Test("Operations by outcome, bytes, repeats and refusals")
+    func counts() async throws {
+        let metrics = TestMetrics()
+        let workplace = try Workplace(metrics: metrics)
+        _ = try await workplace.text(WriteParameters(path: "data:a", content: "12345"))
+        _ = try await workplace.text(WriteParameters(path: "data:a", content: "12345"), token: 2)
+        _ = try await workplace.text(ReadParameters(path: "data:a"))
+        _ = try await workplace.text(ListParameters(path: "data:"))
+        #expect(try await workplace.failure(ReadParameters(path: "other:a")) == "file.unknown-root")
+        func total(_ label: String, _ dimensions: [(String, String)] = []) throws -> Int64 {
+            try metrics.expectCounter(label, dimensions).values.reduce(0, +)
+        }
+        #expect(try total("gaia_file_operations_total", [("op", "write"), ("outcome", "succeeded")]) == 2)
+        #expect(try total("gaia_file_operations_total", [("op", "read"), ("outcome", "permanent")]) == 1)
+        #expect(try total("gaia_file_written_bytes_total") == 5)
+        #expect(try total("gaia_file_read_bytes_total") == 5)
+        #expect(try total("gaia_file_entries_listed_total") == 1)
+        #expect(try total("gaia_file_repeats_total") == 1)
+        #expect(try total("gaia_file_refusals_total", [("reason", "unknown-root")]) == 1)
+        #expect(try metrics.expectTimer("gaia_file_operation_seconds", [("op", "write")]).values.count == 2)
+        #expect(try metrics.expectMeter("gaia_file_active").values.last == 0)
+    }
+}

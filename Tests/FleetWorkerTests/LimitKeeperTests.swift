@@ -1,0 +1,325 @@
+import FleetModel
+import FleetStore
+import FleetTestKit
+import FleetWorker
+import PostgresClient
+import Testing
+
+/// Workers without a broker, for their limits alone. None hears of anything unless the test says it.
+private struct Crew: Sendable {
+    struct Member: Sendable {
+        let keeper: LimitKeeper
+        let owner: WorkerEpoch
+    }
+
+    let members: [Member]
+    let store: FleetStore
+    let pool: PostgresPool
+
+    static func use(
+        _ count: Int = 1, poll: Duration = .milliseconds(100), rules: [LimitRule] = [],
+        _ body: (Crew) async throws -> Void
+    ) async throws {
+        try await Isolated.use { place in
+            var configuration = FleetStore.keyed(place.database)
+            configuration.poolSize = 4
+            try await withPool(configuration) { pool in
+                let store = FleetStore(pool: pool)
+                for rule in rules {
+                    try await store.setLimit(rule.name, rate: rule.rate, burst: rule.burst, places: rule.places)
+                }
+                var members: [Member] = []
+                for number in 1...count {
+                    let card = WorkerCard(
+                        name: "w\(number)", host: "test", processID: 1, subsystems: ["test"], slots: 1)
+                    let keeper = LimitKeeper(store: store, worker: "w\(number)", poll: poll, logger: testLogger)
+                    try await keeper.prepare()
+                    members.append(
+                        Member(keeper: keeper, owner: try await store.register(card, lease: .seconds(3_600))))
+                }
+                let running = Task { [members] in
+                    await withDiscardingTaskGroup { group in
+                        for member in members {
+                            group.addTask { await member.keeper.run(owner: { member.owner }) }
+                        }
+                    }
+                }
+                let result: Result<Void, any Error>
+                do {
+                    result = .success(try await body(Crew(members: members, store: store, pool: pool)))
+                } catch { result = .failure(error) }
+                running.cancel()
+                await running.value
+                try result.get()
+            }
+        }
+    }
+
+    /// Has every member use units as fast as it may, with so many jobs, until the end.
+    func spend(_ name: String, _ units: Int, jobs: Int, until end: ContinuousClock.Instant) async -> [Spending] {
+        let spendings = Watched<[Spending]>([])
+        await withDiscardingTaskGroup { group in
+            for (index, member) in members.enumerated() {
+                for _ in 0..<jobs {
+                    group.addTask {
+                        while ContinuousClock.now < end {
+                            do {
+                                try await member.keeper.spend(units, of: name, within: .seconds(5))
+                                spendings.update { $0.append(Spending(member: index, at: .now, units: units)) }
+                            } catch {
+                                // Refused, as the last of a crowd may be.
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        return spendings.value
+    }
+}
+
+private struct Spending: Sendable {
+    let member: Int
+    let at: ContinuousClock.Instant
+    let units: Int
+}
+
+extension [Spending] {
+    /// The most units in any stretch of this length.
+    fileprivate func most(in length: Duration) -> Int {
+        let sorted = sorted { $0.at < $1.at }
+        var (most, sum, first) = (0, 0, 0)
+        for spending in sorted {
+            sum += spending.units
+            while spending.at - sorted[first].at > length {
+                sum -= sorted[first].units
+                first += 1
+            }
+            most = Swift.max(most, sum)
+        }
+        return most
+    }
+
+    fileprivate var units: Int { reduce(0) { $0 + $1.units } }
+}
+
+@Suite("Limits in workers", .serialized, .timeLimit(.minutes(5)))
+struct LimitKeeperTests {
+    struct Rate: Sendable, CustomTestStringConvertible {
+        let rate: Double
+        let units: Int
+        let jobs: Int
+        var testDescription: String { "\(Int(rate)) a second, \(units) at a time" }
+    }
+
+    @Test(
+        "Four workers that use as much as they may use what the limit says, together",
+        arguments: [
+            Rate(rate: 2, units: 1, jobs: 2), Rate(rate: 100, units: 1, jobs: 10),
+            Rate(rate: 20_000, units: 1, jobs: 50), Rate(rate: 100_000_000, units: 65_536, jobs: 10),
+        ])
+    func rate(_ wanted: Rate) async throws {
+        try await Crew.use(4, rules: [LimitRule(name: "n", rate: wanted.rate)]) { crew in
+            let begin = ContinuousClock.now
+            let seconds = 4.0
+            let spendings = await crew.spend("n", wanted.units, jobs: wanted.jobs, until: begin + .seconds(seconds))
+            // The last waits may end a little later than the time.
+            let inTime = spendings.filter { $0.at <= begin + .seconds(seconds) }
+            let expected = wanted.rate * seconds
+            let piece = Double(wanted.units)
+            // A burst of a tenth of a second, and what the ends of the time cut off.
+            #expect(Double(inTime.units) >= expected * 0.95 - piece, "\(inTime.units) of \(expected)")
+            #expect(Double(inTime.units) <= expected * 1.05 + wanted.rate * 0.1 + piece)
+            for length in [0.5, 1, 2] {
+                let most = Double(spendings.most(in: .seconds(length)))
+                #expect(most <= wanted.rate * (length + 0.35) + 2 * piece, "\(most) in \(length) s")
+            }
+            for member in 0..<4 {
+                let share = Double(spendings.filter { $0.member == member }.units)
+                #expect(share >= expected / 4 * 0.5 - piece, "member \(member) has had \(share)")
+            }
+        }
+    }
+
+    @Test("Places: no more at once than there are, all of them used, and everybody has some")
+    func places() async throws {
+        for (places, jobs) in [(1, 3), (6, 10), (40, 3)] {
+            let witness = Watched((now: 0, most: 0, turns: [Int](repeating: 0, count: 4)))
+            try await Crew.use(4, rules: [LimitRule(name: "n", places: places)]) { crew in
+                let end = ContinuousClock.now + .seconds(2)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for (index, member) in crew.members.enumerated() {
+                        for _ in 0..<jobs {
+                            group.addTask {
+                                while ContinuousClock.now < end {
+                                    try await member.keeper.withPlace("n", within: .seconds(30)) {
+                                        witness.update { witness in
+                                            witness.now += 1
+                                            witness.most = max(witness.most, witness.now)
+                                            witness.turns[index] += 1
+                                        }
+                                        try await Task.sleep(for: .milliseconds(2))
+                                        witness.update { $0.now -= 1 }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+                try await eventually("all places to be given back") {
+                    try await crew.store.limits().allSatisfy { $0.held == 0 && $0.short == 0 }
+                }
+            }
+            let seen = witness.value
+            #expect(seen.most == min(places, 4 * jobs), "\(places) places")
+            #expect((seen.turns.min() ?? 0) * 4 >= seen.turns.reduce(0, +) / 4, "\(seen.turns)")
+        }
+    }
+
+    @Test("A name closed by one is closed at once for it, and for the others when they have heard or looked")
+    func closing() async throws {
+        try await Crew.use(2, poll: .milliseconds(50), rules: [LimitRule(name: "host.*", rate: 1_000)]) { crew in
+            let (one, two) = (crew.members[0].keeper, crew.members[1].keeper)
+            try await two.spend(1, of: "host.a", within: .seconds(5))
+            one.close("host.a", for: .seconds(60))
+            let error = await #expect(throws: LimitError.self) {
+                try await one.spend(1, of: "host.a", within: .seconds(5))
+            }
+            guard case .closed("host.a", let pause) = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            #expect(pause > .seconds(50))
+            try await eventually("the other to know") {
+                do {
+                    try await two.spend(1, of: "host.a", within: .zero)
+                    return false
+                } catch LimitError.closed { return true } catch { return false }
+            }
+            await #expect(throws: LimitError.self) { _ = try await two.enter("host.a", within: .seconds(5)) }
+            try await two.spend(1, of: "host.b", within: .seconds(5))
+            #expect(try await crew.store.openLimit("host.a"))
+            try await eventually("both to know") {
+                for keeper in [one, two] {
+                    do { try await keeper.spend(1, of: "host.a", within: .seconds(1)) } catch { return false }
+                }
+                return true
+            }
+        }
+    }
+
+    @Test("Who waits for a name when it is closed is told so, and need not wait for its time")
+    func closedWhileWaiting() async throws {
+        try await Crew.use(rules: [LimitRule(name: "n", rate: 0.01, burst: 1, places: 1)]) { crew in
+            let keeper = crew.members[0].keeper
+            try await keeper.spend(1, of: "n", within: .zero)
+            let place = try await keeper.enter("n", within: .zero)
+            let spending = Task { try await keeper.spend(1, of: "n", within: .seconds(3_000)) }
+            let entering = Task { try await keeper.enter("n", within: .seconds(3_000)) }
+            try await eventually("both to wait") {
+                try await crew.store.limits().contains { $0.name == "n" && $0.short == 1 }
+            }
+            keeper.close("n", for: .seconds(60))
+            await #expect(throws: LimitError.self) { try await spending.value }
+            await #expect(throws: LimitError.self) { _ = try await entering.value }
+            keeper.leave(place)
+        }
+    }
+
+    @Test("A limit that is changed or taken away holds for those who wait already")
+    func changed() async throws {
+        try await Crew.use(poll: .milliseconds(50), rules: [LimitRule(name: "n", rate: 0.01, burst: 1, places: 1)]) {
+            crew in
+            let keeper = crew.members[0].keeper
+            try await keeper.spend(1, of: "n", within: .zero)
+            _ = try await keeper.enter("n", within: .zero)
+            async let spending: Void = keeper.spend(1, of: "n", within: .seconds(3_000))
+            async let entering = keeper.enter("n", within: .seconds(3_000))
+            try await eventually("it to wait") { try await crew.store.limits().contains { $0.short == 1 } }
+            try await crew.store.setLimit("n", rate: nil, places: 2)
+            _ = try await entering
+            #expect(try await crew.store.removeLimit("n"))
+            try await spending
+        }
+    }
+
+    @Test("A cancelled wait ends at once, and what it would have had is another's")
+    func cancelled() async throws {
+        try await Crew.use(rules: [LimitRule(name: "n", rate: 1, burst: 1, places: 1)]) { crew in
+            let keeper = crew.members[0].keeper
+            try await keeper.spend(1, of: "n", within: .zero)
+            let place = try await keeper.enter("n", within: .zero)
+            let waits = [
+                Task { try await keeper.spend(1, of: "n", within: .seconds(600)) },
+                Task { _ = try await keeper.enter("n", within: .seconds(600)) },
+            ]
+            try await eventually("it to wait") { try await crew.store.limits().contains { $0.short == 1 } }
+            for wait in waits { wait.cancel() }
+            for wait in waits { await #expect(throws: CancellationError.self) { try await wait.value } }
+            keeper.leave(place)
+            _ = try await keeper.enter("n", within: .seconds(30))
+            try await keeper.spend(1, of: "n", within: .seconds(30))
+        }
+    }
+
+    @Test("Without a database what is here is used, and who waits for more is told that it is not available")
+    func outage() async throws {
+        try await Crew.use(rules: [LimitRule(name: "n", rate: 1_000, burst: 1_000, places: 5)]) { crew in
+            let keeper = crew.members[0].keeper
+            try await keeper.spend(1, of: "n", within: .seconds(5))
+            let place = try await keeper.enter("n", within: .seconds(5))
+            // The schema is all of the database that a keeper can see.
+            try await crew.pool.script("alter schema gaia rename to away")
+            let error = await #expect(throws: LimitError.self) {
+                while true { try await keeper.spend(10, of: "n", within: .milliseconds(300)) }
+            }
+            guard case .unavailable("n", _) = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            await #expect(throws: LimitError.self) { _ = try await keeper.enter("n", within: .milliseconds(300)) }
+            try await keeper.spend(10, of: "free", within: .zero)
+            // A place is free here again without a word to the ledger.
+            async let entering = keeper.enter("n", within: .seconds(30))
+            keeper.leave(place)
+            _ = try await entering
+            try await crew.pool.script("alter schema away rename to gaia")
+            try await keeper.spend(10, of: "n", within: .seconds(30))
+        }
+    }
+
+    @Test("A worker whose epoch has ended gets nothing, and its places are others'")
+    func fenced() async throws {
+        try await Crew.use(2, rules: [LimitRule(name: "n", places: 1)]) { crew in
+            let (one, two) = (crew.members[0], crew.members[1])
+            _ = try await one.keeper.enter("n", within: .seconds(5))
+            async let second = two.keeper.enter("n", within: .seconds(60))
+            try await eventually("it to wait") { try await crew.store.limits().contains { $0.short == 1 } }
+            let term = try await crew.store.beginTerm(name: "d")
+            #expect(try await crew.store.endEpoch(of: one.owner, term: term))
+            _ = try await second
+            await #expect(throws: LimitError.self) {
+                _ = try await one.keeper.enter("n", within: .milliseconds(300))
+            }
+        }
+    }
+
+    @Test("Too many who wait are refused as busy")
+    func crowd() async throws {
+        try await Crew.use(rules: [LimitRule(name: "n", places: 1)]) { crew in
+            let keeper = crew.members[0].keeper
+            _ = try await keeper.enter("n", within: .seconds(5))
+            let waits = (0..<10_000).map { _ in Task { _ = try await keeper.enter("n", within: .seconds(600)) } }
+            try await eventually("the crowd to be complete") {
+                do { _ = try await keeper.enter("n", within: .milliseconds(50)) } catch LimitError.busy(_, .seconds(1))
+                {
+                    return true
+                } catch {}
+                return false
+            }
+            for wait in waits { wait.cancel() }
+            for wait in waits { _ = await wait.result }
+        }
+    }
+}
