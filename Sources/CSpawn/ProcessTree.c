@@ -27,9 +27,6 @@ struct seen {
 static struct seen seen[SEEN_MAX];
 static size_t seen_count;
 
-/// How often the freeze goes round before what moves still is killed as it moves.
-#define FREEZE_ROUNDS_MAX 16
-
 static bool is_spared(struct spared_children spared, pid_t id) {
     for (size_t index = 0; index < spared.count; index++)
         if (spared.ids[index] == id) return true;
@@ -63,25 +60,15 @@ static void note_children_of_us(struct spared_children spared) {
     note_children(path, getpid(), spared);
 }
 
-/// Children belong to the thread that forked them.
-static void note_children_of(pid_t process) {
-    const struct spared_children none = {0};
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/task", (int)process);
-    DIR *threads = opendir(path);
-    if (threads == NULL) return;
-    struct dirent *entry;
-    while ((entry = readdir(threads)) != NULL) {
-        if (entry->d_name[0] == '.') continue;
-        char children[sizeof path + sizeof entry->d_name + 16];
-        snprintf(children, sizeof children, "%s/%s/children", path, entry->d_name);
-        note_children(children, process, none);
-    }
-    closedir(threads);
-}
+/// What /proc tells of a process in one line.
+struct entry {
+    char state;
+    pid_t parent;
+    long threads;
+};
 
-/// State and parent of a process; false when it has gone.
-static bool look_at(pid_t process, char *state, pid_t *parent) {
+/// False when it has gone.
+static bool look_at(pid_t process, struct entry *entry) {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -93,22 +80,46 @@ static bool look_at(pid_t process, char *state, pid_t *parent) {
     text[count] = '\0';
     // The program's name may itself hold blanks and parentheses: what follows the last one counts.
     const char *end = strrchr(text, ')');
-    int parent_id;
-    if (end == NULL || sscanf(end + 1, " %c %d", state, &parent_id) != 2) return false;
-    *parent = parent_id;
+    int parent;
+    if (end == NULL ||
+        sscanf(
+            end + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld", &entry->state, &parent,
+            &entry->threads) != 3)
+        return false;
+    entry->parent = parent;
     return true;
+}
+
+/// Children belong to the thread that forked them.
+static void note_children_of(pid_t process, long threads) {
+    const struct spared_children none = {0};
+    char path[64];
+    if (threads == 1) {
+        snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)process, (int)process);
+        note_children(path, process, none);
+        return;
+    }
+    snprintf(path, sizeof path, "/proc/%d/task", (int)process);
+    DIR *directory = opendir(path);
+    if (directory == NULL) return;
+    struct dirent *thread;
+    while ((thread = readdir(directory)) != NULL) {
+        if (thread->d_name[0] == '.') continue;
+        char children[sizeof path + sizeof thread->d_name + 16];
+        snprintf(children, sizeof children, "%s/%s/children", path, thread->d_name);
+        note_children(children, process, none);
+    }
+    closedir(directory);
 }
 
 /// Signals the very process that was seen, or none. An id can pass to a stranger once its parent has collected it, so the
 /// descriptor is bound first, and only then is it asked whether whom it means belongs to us.
-static bool signal_seen(struct seen process, int signal) {
+static bool signal_seen(struct seen process, int signal, struct entry *entry) {
     int descriptor = gaia_pidfd_open(process.id);
     if (descriptor < 0) return false;
-    char state;
-    pid_t parent;
-    bool is_meant = look_at(process.id, &state, &parent) && (parent == process.parent || parent == getpid());
-    bool is_worth = is_meant && state != 'Z' && state != 'X' && !(signal == SIGSTOP && (state == 'T' || state == 't'));
-    bool is_sent = is_worth && gaia_pidfd_send_signal(descriptor, signal) == 0;
+    bool is_meant = look_at(process.id, entry) && (entry->parent == process.parent || entry->parent == getpid());
+    bool has_ended = is_meant && (entry->state == 'Z' || entry->state == 'X');
+    bool is_sent = is_meant && !has_ended && gaia_pidfd_send_signal(descriptor, signal) == 0;
     close(descriptor);
     return is_sent;
 }
@@ -118,16 +129,26 @@ size_t tree_signal(int signal, struct spared_children spared) {
     seen_count = 0;
     note_children_of_us(spared);
     for (size_t index = 0; index < seen_count; index++) {
-        // First the parent, then the children are read: one that stands adds none.
-        if (signal_seen(seen[index], signal)) reached++;
-        note_children_of(seen[index].id);
+        struct entry entry = {.threads = 1};
+        // First the parent, then its children are read: one that stands by then adds none.
+        if (signal_seen(seen[index], signal, &entry)) reached++;
+        note_children_of(seen[index].id, entry.threads);
     }
     return reached;
 }
 
 size_t tree_kill_round(struct spared_children spared) {
-    for (int round = 0; round < FREEZE_ROUNDS_MAX && tree_signal(SIGSTOP, spared) > 0; round++) continue;
-    return tree_signal(SIGKILL, spared);
+    tree_signal(SIGSTOP, spared);
+    // The whole list first: as soon as a process is killed its children change places, and a walk would miss them.
+    seen_count = 0;
+    note_children_of_us(spared);
+    struct entry entry;
+    for (size_t index = 0; index < seen_count; index++)
+        if (look_at(seen[index].id, &entry)) note_children_of(seen[index].id, entry.threads);
+    size_t reached = 0;
+    for (size_t index = 0; index < seen_count; index++)
+        if (signal_seen(seen[index], SIGKILL, &entry)) reached++;
+    return reached;
 }
 
 static uint64_t resident_bytes(pid_t process) {
@@ -145,14 +166,16 @@ static uint64_t resident_bytes(pid_t process) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-struct tree_size tree_measure(void) {
+struct tree_size tree_measure(size_t processes_max) {
     const struct spared_children none = {0};
     struct tree_size size = {0};
     seen_count = 0;
     note_children_of_us(none);
-    for (size_t index = 0; index < seen_count; index++) {
+    for (size_t index = 0; index < seen_count && seen_count <= processes_max; index++) {
+        struct entry entry = {.threads = 1};
+        if (!look_at(seen[index].id, &entry)) continue;
         size.resident_bytes += resident_bytes(seen[index].id);
-        note_children_of(seen[index].id);
+        note_children_of(seen[index].id, entry.threads);
     }
     size.processes = seen_count;
     return size;

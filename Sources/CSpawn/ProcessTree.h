@@ -18,15 +18,19 @@ struct tree_size {
     uint64_t resident_bytes;
 };
 
-/// How many there are and what memory they hold, as far as /proc told in one walk.
-struct tree_size tree_measure(void);
+/// How many there are and what memory they hold, as far as /proc told in one walk. It ends as soon as it has seen more than
+/// `processes_max`: a tree that grows could otherwise outrun it.
+struct tree_size tree_measure(size_t processes_max);
 
-/// Sends a signal to each process below us. Returns how many got it; zombies and, for SIGSTOP, those that stand already
-/// are not counted.
+/// Sends a signal to each process below us. Returns how many got it; zombies are not counted.
 size_t tree_signal(int signal, struct spared_children spared);
 
-/// One round of killing: freezes the tree, so that nothing is forked meanwhile, then kills all of it. What it returns is
-/// tree_signal's; call it again until there is no child left to wait for.
+/// One round of killing: stops all, lists all, kills all. Returns how many it killed; call it again until there is no child
+/// left to wait for.
+///
+/// No walk sees everything in a tree that grows meanwhile, for SIGSTOP lets a fork that has begun succeed. But each round
+/// ends all that it has listed, and after a SIGKILL the kernel lets no fork succeed: what is left for the next round are
+/// children that were born during this one, of a tree that mostly stood.
 size_t tree_kill_round(struct spared_children spared);
 
 #endif

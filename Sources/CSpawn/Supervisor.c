@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -141,7 +143,6 @@ static bool reap(struct job *job) {
         }
         if (info.si_pid == 0) return true;
         bool is_leader = info.si_pid == job->leader && !job->has_leader_ended;
-        // The whole group at once, and no fork of a member can slip through: the kernel does this under one lock.
         if (is_leader) kill(-job->leader, SIGKILL);
         int status;
         if (waitpid(info.si_pid, &status, __WALL) < 0) continue;
@@ -155,6 +156,8 @@ static bool reap(struct job *job) {
 /// Kills all that is left and returns when nothing is. It stays as long as the kernel keeps a process that cannot die
 /// (in the middle of a disk access that hangs): who waits for the report has a limit of his own.
 static void kill_all(struct job *job) {
+    // Its group goes at once: under one lock of the kernel, which no fork of a member passes.
+    if (!job->has_leader_ended) kill(-job->leader, SIGKILL);
     while (true) {
         size_t killed = tree_kill_round(spare_none);
         if (job->has_leader_ended) job->report.stray_count += (uint32_t)killed;
@@ -174,7 +177,7 @@ static void kill_all(struct job *job) {
 /// Whether the tree may go on as it is.
 static bool is_within_limits(struct job *job) {
     const struct gaia_job_request *request = job->request;
-    struct tree_size size = tree_measure();
+    struct tree_size size = tree_measure(request->tree_processes != 0 ? request->tree_processes : SIZE_MAX);
     if (size.processes > job->report.processes_max) job->report.processes_max = (uint32_t)size.processes;
     if (request->tree_processes != 0 && size.processes > request->tree_processes)
         job->report.limit = GAIA_JOB_LIMIT_PROCESSES;
@@ -238,6 +241,15 @@ static void watch(struct job *job) {
     }
 }
 
+/// Whoever has a thousand processes gets a thousand times our share of the processors, and more where each session counts
+/// as a group of its own, so that niceness would not help: against a fork bomb only a real-time class does. What we do in
+/// it is short. It is not inherited. Without the right to it we are as slow as the machine is then, and the limit on the
+/// user's processes, which binds everybody but root, has to do.
+static void take_precedence(void) {
+    const struct sched_param lowest = {.sched_priority = 1};
+    sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest);
+}
+
 _Noreturn void supervise(const int descriptors[GAIA_ORDER_COUNT], int signals, pid_t keeper) {
     struct job job = {.line = descriptors[GAIA_ORDER_LINE], .signals = signals};
     prctl(PR_SET_NAME, "gaia-supervisor");
@@ -253,6 +265,7 @@ _Noreturn void supervise(const int descriptors[GAIA_ORDER_COUNT], int signals, p
         report_failure(job.line, GAIA_SPAWN_STEP_PREPARE, errno);
         _exit(1);
     }
+    take_precedence();
     job.leader = start(job.request, descriptors, &failure);
     // Held here the pipes would have no end.
     for (int index = 0; index < GAIA_ORDER_COUNT; index++)

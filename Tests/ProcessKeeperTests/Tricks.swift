@@ -60,6 +60,16 @@ extension ProcessKeeper {
 }
 
 extension ProcessKeeper {
+    /// Why a command did not run; nil when it did.
+    func refusal(of command: ProcessCommand) async throws -> ProcessError.Reason? {
+        do {
+            _ = try await run(command)
+            return nil
+        } catch let error as ProcessError {
+            return error.reason
+        }
+    }
+
     /// Whether it still does its work.
     func runsOthers() async throws -> Bool { try await run(try Tricks.command("/bin/true")).status == .exited(0) }
 }

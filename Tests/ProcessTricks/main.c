@@ -26,10 +26,12 @@ static void say(const char *text) {
     (void)ignored;
 }
 
-/// Every process forks as often as it can.
-static void bomb(void) {
+/// Every process forks as often as it can. `number` 1: and each leaves the session of its parent.
+static void bomb(long number) {
     while (1) {
-        if (fork() < 0) usleep(1000);
+        pid_t child = fork();
+        if (child < 0) usleep(1000);
+        if (child == 0 && number == 1) setsid();
     }
 }
 
@@ -133,7 +135,7 @@ int main(int argument_count, char **arguments) {
     if (argument_count < 3) return 64;
     const char *trick = arguments[1];
     long number = argument_count > 3 ? atol(arguments[3]) : 0;
-    if (strcmp(trick, "bomb") == 0) bomb();
+    if (strcmp(trick, "bomb") == 0) bomb(number);
     else if (strcmp(trick, "comet") == 0) comet();
     else if (strcmp(trick, "daemon") == 0) daemonise(number);
     else if (strcmp(trick, "sessions") == 0) sessions(number);
