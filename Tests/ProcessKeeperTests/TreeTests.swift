@@ -76,7 +76,7 @@ struct TreeTests {
             var command = try Tricks.command("bomb", mark, variant)
             command.limits.treeProcesses = 50
             // Should the look at the tree fail, the kernel still does not let it grow without end.
-            command.limits.userProcesses = 3_000
+            command.limits.userProcesses = 300
             command.account = Account(name: "nobody")
             command.timeout = .seconds(10)
             let end = try await keeper.run(command)
