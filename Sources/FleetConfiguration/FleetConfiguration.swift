@@ -88,7 +88,7 @@ public struct FleetConfiguration: Sendable {
         retentionDiscardedHours = try values.number("retention.discarded_hours")
         outputBytesMax = try values.number("limits.output_bytes")
         api = try APIConfiguration(values)
-        file = try FileConfiguration(values)
+        self.file = try FileConfiguration(values)
         network = try NetworkConfiguration(values)
         process = try ProcessConfiguration(values)
         httpListen = values.text("http.listen")
