@@ -61,7 +61,8 @@ struct ExecutableFileTests {
 
     @Test("A script is read by its interpreter through one descriptor, with its arguments")
     func script() async throws {
-        let program = try ExecutableFile(path: try script("script", "#!/bin/sh -e\necho \"$#:$1\"; ls /proc/self/fd | wc -l\n"))
+        let program = try ExecutableFile(
+            path: try script("script", "#!/bin/sh -e\necho \"$#:$1\"; ls /proc/self/fd | wc -l\n"))
         try await ProcessKeeper.with { keeper in
             // 0, 1, 2, the script, and the directory that ls reads.
             let command = ProcessCommand(program, ["a b"], environment: ["PATH": "/bin:/usr/bin"])

@@ -77,7 +77,8 @@ struct LimitTests {
     @Test("Limits hold inside the program: sh sees them, and no core file is written")
     func seen() async throws {
         try await ProcessKeeper.with { keeper in
-            var command = try Tricks.command("/bin/sh", ["-c", "ulimit -c; ulimit -Ht; ulimit -n; ulimit -f; ulimit -v"])
+            var command = try Tricks.command(
+                "/bin/sh", ["-c", "ulimit -c; ulimit -Ht; ulimit -n; ulimit -f; ulimit -v"])
             command.limits = ProcessLimits(
                 addressSpaceBytes: 1 << 30, cpuSeconds: 7, fileBytes: 1 << 20, openFiles: 33)
             #expect(try await keeper.run(command).text == "0\n8\n33\n2048\n1048576\n")
