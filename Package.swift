@@ -73,6 +73,7 @@ let package = Package(
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CClockShift"),
         .target(name: "CHTTPFloor"),
+        .target(name: "CProcessFloor"),
         .target(name: "CFileFloor", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("expat")]),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
@@ -82,7 +83,7 @@ let package = Package(
         house("CurlClient", ["CCurl", "AddressPolicy"]),
         house("RootedFiles", ["CFiles"]),
         house("DocumentStreams", ["CExpat"]),
-        house("ProcessKeeper", ["CSpawn"]),
+        house("ProcessKeeper", ["CSpawn"], isTestable: true),
         house("NetworkClient", ["COpenSSL"], isTestable: true),
 
         // Which addresses jobs may have connected to: for everything that connects on their behalf.
@@ -115,6 +116,8 @@ let package = Package(
             ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
 
         house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
+        // Measures process jobs beside the bare posix_spawn loop.
+        house("ProcessLoad", ["ProcessSubsystem", "RootedFiles", "FleetModel", "CProcessFloor"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -179,7 +182,7 @@ let package = Package(
             swiftSettings: strict),
         tests("ProcessKeeperTests", ["ProcessKeeper", "FleetStack", "process-tricks", "process-worker"]),
         tests(
-            "ProcessSubsystemTests", ["ProcessSubsystem", "FleetModel", "RootedFiles", "process-tricks"],
+            "ProcessSubsystemTests", ["ProcessSubsystem", "ProcessLoad", "FleetModel", "RootedFiles"],
             exclude: ["Resources"]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(

@@ -1,4 +1,5 @@
 import FleetModel
+import Glibc
 import Metrics
 import ProcessKeeper
 import RootedFiles
@@ -10,11 +11,12 @@ import RootedFiles
 ///
 /// ```
 ///  process.run.v1 ──▶ RunParameters ──allow-list, limits──▶ ProcessKeeper ──▶ program
-///                                          └─ exit not as expected ──▶ JobFailure `process.…`
+///                                                               └──▶ RunVerdict ──▶ RunOutput, or JobFailure `process.…`
 /// ```
 ///
 /// A job is delivered at least once, and so a program may be started again after its worker died. It is told the job's key,
 /// attempt and token (`GAIA_JOB_KEY`, `GAIA_JOB_ATTEMPT`, `GAIA_JOB_TOKEN`), by which it can make its effect bear that.
+/// One that cannot is run by `process.run-once.v1`: cut off half way, its job is set aside for an operator.
 public struct ProcessSubsystem: Subsystem {
     private let settings: ProcessSettings
     private let keeper = ProcessKeeper()
@@ -22,10 +24,11 @@ public struct ProcessSubsystem: Subsystem {
     private let account: Account?
     private let roots: FileRoots
     private let threads: FileThreads
+    private let results: ResultFiles?
     private let metrics: ProcessMetrics
 
     /// - Parameters:
-    ///   - roots: the directories in which programs may run.
+    ///   - roots: the directories in which programs may run, and into which their output may go.
     ///   - threads: where directories are opened; the caller's to close, after ``close()``.
     ///   - factory: where counts go.
     /// - Throws: ``ProcessSettingsError`` for an executable that may not be run, or a user that is none.
@@ -36,6 +39,13 @@ public struct ProcessSubsystem: Subsystem {
         self.settings = settings
         self.roots = roots
         self.threads = threads
+        do throws(FileError) {
+            results =
+                roots.roots.contains(where: \.isWritable)
+                ? try ResultFiles(roots: roots, threads: threads, bytesMax: Int64(settings.fileBytesMax)) : nil
+        } catch {
+            throw ProcessSettingsError("output cannot go into files: \(error)")
+        }
         metrics = ProcessMetrics(factory)
         var executables: [String: ExecutableFile] = [:]
         for path in settings.executables {
@@ -55,27 +65,69 @@ public struct ProcessSubsystem: Subsystem {
     /// The kinds of job that this subsystem runs.
     public var definitions: [JobDefinition] {
         [
-            JobDefinition(
-                RunParameters.self, summary: "a program, with limits; its output and exit status are the output",
-                timeout: settings.timeoutMax + settings.graceMax + .seconds(10)
-            ) { (parameters: RunParameters, context: JobContext) -> RunOutput in
-                try await run(parameters, context)
-            }
+            definition("a program, with limits; its output and exit status are the output", isRepeatable: true),
+            definition("a program that must not be run again when it was cut off half way", isRepeatable: false)
+                .renamed(RunParameters.onceType),
         ]
+    }
+
+    private func definition(_ summary: String, isRepeatable: Bool) -> JobDefinition {
+        JobDefinition(
+            RunParameters.self, summary: summary, timeout: settings.timeoutMax + settings.graceMax + .seconds(30),
+            isRepeatable: isRepeatable
+        ) { (parameters: RunParameters, context: JobContext) -> RunOutput in
+            try await run(parameters, context, RunVerdict(parameters, isRepeatable: isRepeatable))
+        }
     }
 
     /// Kills what runs, and returns when no process is left.
     public func close() async { await keeper.close() }
 
-    private func run(_ parameters: RunParameters, _ context: JobContext) async throws -> RunOutput {
-        let command = try await command(parameters, context)
+    private func run(
+        _ parameters: RunParameters, _ context: JobContext, _ verdict: RunVerdict
+    ) async throws -> RunOutput {
+        var command = try await command(parameters, context)
+        let stdout = try await sink(parameters.stdoutFile, context)
+        let stderr = try await sink(parameters.stderrFile, context)
+        if let stdout { command.output = .stream { try await stdout.write($0) } }
+        if let stderr { command.error = .stream { try await stderr.write($0) } }
         return try await metrics.measuring {
             let end: ProcessEnd
-            do { end = try await keeper.run(command) } catch let error as ProcessError { throw JobFailure(error) }
+            do { end = try await keeper.run(command) } catch let error as ProcessError {
+                throw verdict.failure(error)
+            } catch let error as FileError {
+                throw JobFailure(error)
+            }
             metrics.ended(end)
             if end.cause == .cancelled { throw CancellationError() }
-            try parameters.check(end)
-            return RunOutput(end)
+            if let failure = verdict.failure(end) { throw failure }
+            return RunOutput(
+                end, stdoutFile: try await finished(stdout, context), stderrFile: try await finished(stderr, context))
+        }
+    }
+
+    /// Nil when none is asked for. One that is let go without being finished leaves nothing behind.
+    private func sink(_ path: String?, _ context: JobContext) async throws -> FileSink? {
+        guard let path else { return nil }
+        guard let results else {
+            throw JobFailure(
+                .permanent, code: "file.unknown-root",
+                message: "output can go into no file: file.roots names no directory that may be written")
+        }
+        do {
+            return try await results.sink(
+                type: context.type.name, key: context.key, token: context.token, at: try RootedPath(path))
+        } catch let error as FileError {
+            throw JobFailure(error)
+        }
+    }
+
+    private func finished(_ sink: FileSink?, _ context: JobContext) async throws -> FileReference? {
+        guard let sink else { return nil }
+        do {
+            return try await sink.finish { try await context.confirmClaim() }
+        } catch let error as FileError {
+            throw JobFailure(error)
         }
     }
 
@@ -119,7 +171,7 @@ public struct ProcessSubsystem: Subsystem {
                 OpenDirectory(adopting: try roots.directory(try RootedPath(path)).duplicate())
             }
         } catch let error as FileError {
-            throw JobFailure(.permanent, code: "process.directory", message: "\(error)")
+            throw JobFailure(error)
         }
     }
 }
@@ -137,20 +189,7 @@ extension ExecutableFile.Flaw {
         case .notRegular: "it is no regular file"
         case .notExecutable: "nobody may execute it"
         case .writableByOthers: "others than its owner may change it; take that right away (chmod go-w)"
-        case .system(let code): "error \(code)"
-        }
-    }
-}
-
-extension JobFailure {
-    /// A program that did not run, or of which nobody knows how it ended.
-    fileprivate init(_ error: ProcessError) {
-        switch error.reason {
-        case .cancelled: self.init(CancellationError())
-        case .exhausted:
-            self.init(.throttled(retryAfter: .seconds(1)), code: "process.exhausted", message: error.description)
-        case .notStarted: self.init(.permanent, code: "process.not-started", message: error.description)
-        case .closed, .lost, .unkillable: self.init(.transient, code: "process.lost", message: error.description)
+        case .system(let code): "the system says: \(String(cString: strerror(code)))"
         }
     }
 }

@@ -1,10 +1,13 @@
 import FleetModel
 import FoundationEssentials
 import ProcessKeeper
+import RootedFiles
 
-/// What `process.run.v1` takes.
+/// What `process.run.v1` and `process.run-once.v1` take.
 public struct RunParameters: JobParameters {
     public static let type: JobType = "process.run.v1"
+    /// The same for a program whose effect must not be repeated.
+    public static let onceType: JobType = "process.run-once.v1"
 
     /// Less than the worker allows; more is cut to that.
     public struct Limits: Codable, Sendable, Hashable {
@@ -45,6 +48,10 @@ public struct RunParameters: JobParameters {
     public var graceMilliseconds: Int?
     /// Bytes kept of each of the two outputs; as many as the worker keeps when absent.
     public var outputBytes: Int?
+    /// Files beneath a root, as `data:report.csv`, that all of an output goes into instead. They get their names when the
+    /// program has ended as expected, and are gone otherwise.
+    public var stdoutFile: String?
+    public var stderrFile: String?
     public var limits: Limits?
     /// Exit statuses that mean success; 0 when absent.
     public var expectedExit: [Int32]?
@@ -57,6 +64,8 @@ public struct RunParameters: JobParameters {
         case timeoutMilliseconds = "timeout_ms"
         case graceMilliseconds = "grace_ms"
         case outputBytes = "output_bytes"
+        case stdoutFile = "stdout_file"
+        case stderrFile = "stderr_file"
         case expectedExit = "expected_exit"
         case retryExit = "retry_exit"
     }
@@ -80,6 +89,9 @@ public struct RunParameters: JobParameters {
                 description: "from SIGTERM to SIGKILL; \(graceMillisecondsDefault) when absent", min: 0,
                 max: millisecondsMax),
             "output_bytes": .integer(description: "bytes kept of each of the two outputs", min: 0),
+            "stdout_file": .string(
+                description: "a file beneath a root, as data:report.csv, that takes standard output"),
+            "stderr_file": .string(description: "the same for standard error"),
             "limits": .object(
                 [
                     "memory_bytes": .integer(description: "resident memory of all its processes", min: 1),
@@ -133,6 +145,16 @@ public struct RunParameters: JobParameters {
                 throw InvalidParameters("'\(name)' must be from \(least) to \(Self.millisecondsMax)")
             }
         }
+        var files: [RootedPath] = []
+        for (name, path) in [("stdout_file", stdoutFile), ("stderr_file", stderrFile)] {
+            guard let path else { continue }
+            do throws(FileError) { files.append(try RootedPath(path)) } catch {
+                throw InvalidParameters("'\(name)': \(error)")
+            }
+        }
+        if files.count == 2 && files[0] == files[1] {
+            throw InvalidParameters("'stdout_file' and 'stderr_file' are one file; name two")
+        }
         if let outputBytes, outputBytes < 0 { throw InvalidParameters("'output_bytes' must not be negative") }
         if limits?.all.contains(where: { $0 < 1 }) == true { throw InvalidParameters("'limits' must be positive") }
         for (name, statuses) in [("expected_exit", expectedExit), ("retry_exit", retryExit)] {
@@ -145,85 +167,5 @@ public struct RunParameters: JobParameters {
     var input: [UInt8]? {
         if let stdin { return Array(stdin.utf8) }
         return stdinBase64.flatMap { Data(base64Encoded: $0) }.map(Array.init)
-    }
-
-    /// - Throws: the failure that an end other than the expected one is.
-    func check(_ end: ProcessEnd) throws(JobFailure) {
-        let words = end.error.bytes.isEmpty ? end.output.bytes : end.error.bytes
-        let excerpt = String(decoding: words.suffix(300), as: UTF8.self).split(whereSeparator: \.isNewline)
-            .joined(separator: " ")
-        let said = excerpt.isEmpty ? "" : ": \(excerpt)"
-        switch (end.cause, end.status) {
-        case (.timeout, _):
-            throw JobFailure(
-                .transient, code: "process.timeout", message: "the time was over, and the program was ended\(said)")
-        case (.memory, _):
-            throw JobFailure(
-                .permanent, code: "process.memory", message: "it used more memory than it may, and was killed\(said)")
-        case (.processes, _):
-            throw JobFailure(
-                .permanent, code: "process.processes", message: "it had more processes than it may, and was killed")
-        case (_, .signalled(let signal)):
-            throw JobFailure(
-                .permanent, code: "process.signal-\(signal)", message: "it was ended by signal \(signal)\(said)")
-        case (_, .exited(let status)):
-            if (expectedExit ?? [0]).contains(status) { return }
-            let isRetried = retryExit?.contains(status) == true
-            throw JobFailure(
-                isRetried ? .transient : .permanent, code: "process.exit-\(status)",
-                message: "it ended with exit status \(status)\(said)")
-        }
-    }
-}
-
-/// What `process.run.v1` yields.
-public struct RunOutput: Codable, Sendable {
-    /// What a program wrote: text when it is UTF-8, else Base64.
-    public struct Written: Codable, Sendable {
-        public let text: String?
-        public let base64: String?
-        /// All that was written; more than is kept when `truncated`.
-        public let bytes: Int
-        public let truncated: Bool
-
-        init(_ output: CapturedOutput) {
-            let text = String(validating: output.bytes, as: UTF8.self)
-            self.text = text
-            base64 = text == nil ? Data(output.bytes).base64EncodedString() : nil
-            bytes = output.byteCount
-            truncated = output.isTruncated
-        }
-    }
-
-    public let exit: Int32
-    public let stdout: Written
-    public let stderr: Written
-    public let durationMilliseconds: Int64
-    /// Processor time of all its processes.
-    public let userMilliseconds: Int64
-    public let systemMilliseconds: Int64
-    /// The most resident memory of its largest process.
-    public let residentBytesMax: Int
-    /// Processes that outlived the program and were killed.
-    public let strays: Int
-
-    enum CodingKeys: String, CodingKey {
-        case exit, stdout, stderr, strays
-        case durationMilliseconds = "duration_ms"
-        case userMilliseconds = "user_ms"
-        case systemMilliseconds = "system_ms"
-        case residentBytesMax = "max_resident_bytes"
-    }
-
-    init(_ end: ProcessEnd) {
-        // Signals are failures, and do not come here.
-        exit = if case .exited(let status) = end.status { status } else { -1 }
-        stdout = Written(end.output)
-        stderr = Written(end.error)
-        durationMilliseconds = end.duration.milliseconds
-        userMilliseconds = end.userTime.milliseconds
-        systemMilliseconds = end.systemTime.milliseconds
-        residentBytesMax = end.residentBytesMax
-        strays = end.strayCount
     }
 }

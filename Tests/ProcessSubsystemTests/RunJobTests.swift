@@ -29,7 +29,7 @@ private struct Workshop: ~Copyable {
     }
 
     func run(
-        _ payload: String, _ change: (inout ProcessSettings) -> Void = { _ in }
+        _ payload: String, once: Bool = false, _ change: (inout ProcessSettings) -> Void = { _ in }
     ) async throws -> RunOutput {
         var settings = ProcessSettings()
         settings.executables = Self.executables
@@ -39,7 +39,9 @@ private struct Workshop: ~Copyable {
             type: RunParameters.type, key: "order-17", attempt: 2, token: 9, subject: nil, traceparent: nil)
         let result: Result<String, any Error>
         do {
-            let definition = try #require(subsystem.definitions.first)
+            let type = once ? RunParameters.onceType : RunParameters.type
+            let definition = try #require(subsystem.definitions.first { $0.type == type })
+            #expect(definition.isRepeatable != once)
             result = .success(try await definition.prepare(Array(payload.utf8))(context))
         } catch {
             result = .failure(error)
@@ -49,10 +51,10 @@ private struct Workshop: ~Copyable {
     }
 
     func failure(
-        _ payload: String, _ change: (inout ProcessSettings) -> Void = { _ in }
+        _ payload: String, once: Bool = false, _ change: (inout ProcessSettings) -> Void = { _ in }
     ) async throws -> JobFailure {
         do {
-            let output = try await run(payload, change)
+            let output = try await run(payload, once: once, change)
             Issue.record("it succeeded: \(output)")
             return JobFailure(.permanent, code: "none", message: "")
         } catch let failure as JobFailure {
@@ -134,9 +136,14 @@ struct RunJobTests {
         try await Workshop.use { workshop in
             let output = try await workshop.run(#"{"executable":"/bin/pwd","directory":"data:work"}"#)
             #expect(output.stdout.text == "\(workshop.directory)/work\n")
-            for path in ["data:../..", "data:missing", "else:work", "/etc"] {
+            try FileManager.default.createSymbolicLink(
+                atPath: "\(workshop.directory)/out", withDestinationPath: "/etc")
+            for (path, code) in [
+                ("data:../..", "file.invalid-path"), ("data:missing", "file.not-found"),
+                ("else:work", "file.unknown-root"), ("/etc", "file.invalid-path"), ("data:out", "file.not-a-directory"),
+            ] {
                 let failure = try await workshop.failure(#"{"executable":"/bin/pwd","directory":"\#(path)"}"#)
-                #expect(failure.code == "process.directory", "\(path)")
+                #expect(failure.code == code && failure.kind == .permanent, "\(path)")
             }
         }
     }
@@ -158,7 +165,9 @@ struct RunJobTests {
             #expect(failure.code == "process.exit-7" && failure.kind == .permanent)
             #expect(failure.message.contains("broken"))
             #expect(try await workshop.failure(shell("exit 75", #","retry_exit":[75]"#)).kind == .transient)
-            #expect(try await workshop.failure(shell("kill -9 $$")).code == "process.signal-9")
+            let killed = try await workshop.failure(shell("kill -9 $$"))
+            #expect(killed.code == "process.killed" && killed.kind == .transient)
+            #expect(try await workshop.failure(shell("kill -8 $$")).code == "process.signal-8")
         }
     }
 
@@ -182,17 +191,70 @@ struct RunJobTests {
     @Test("limits hold: files, descriptors, processor time, processes")
     func limits() async throws {
         try await Workshop.use { workshop in
+            // Under another user's name in a directory that anybody may write to: a file in it is his own.
+            let path = "/tmp/gaia-limit-\(UUID().uuidString)"
+            defer { try? FileManager.default.removeItem(atPath: path) }
             let file = try await workshop.failure(
-                shell(
-                    "cd /tmp && exec head -c 2000000 /dev/zero > /tmp/gaia-limit-$$; exit 1",
-                    #","limits":{"file_bytes":1000}"#))
-            #expect(file.code.hasPrefix("process.signal-25") || file.code.hasPrefix("process.exit"))
+                shell("exec head -c 2000000 /dev/zero >\(path)", #","limits":{"file_bytes":1000}"#))
+            #expect(file.code == "process.file-size" && file.kind == .permanent)
             #expect(try await workshop.run(shell("ulimit -n", #","limits":{"open_files":33}"#)).stdout.text == "33\n")
             let cpu = try await workshop.failure(shell("while :; do :; done", #","limits":{"cpu_seconds":1}"#))
-            #expect(cpu.code == "process.signal-24" || cpu.code == "process.signal-9")
+            #expect(cpu.code == "process.cpu" && cpu.kind == .permanent)
             let many = try await workshop.failure(
                 shell("for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; wait", #","limits":{"processes":4}"#))
             #expect(many.code == "process.processes")
+        }
+    }
+
+    @Test("all that a program writes goes into a file where the job wants it, whole or not at all")
+    func files() async throws {
+        try await Workshop.use { workshop in
+            let output = try await workshop.run(
+                shell(
+                    "head -c 3000000 /dev/zero; echo note >&2", #","stdout_file":"data:made/zeros","output_bytes":10"#))
+            let file = try #require(output.stdout.file)
+            #expect(file.path == "data:made/zeros" && file.bytes == 3_000_000)
+            #expect(output.stdout.text == nil && output.stdout.bytes == 3_000_000 && !output.stdout.truncated)
+            #expect(output.stderr.text == "note\n")
+            let written = try Data(contentsOf: URL(filePath: "\(workshop.directory)/made/zeros"))
+            #expect(written == Data(count: 3_000_000))
+
+            let failed = try await workshop.failure(
+                shell("echo half; exit 1", #","stdout_file":"data:made/half""#))
+            #expect(failed.code == "process.exit-1")
+            let large = try await workshop.failure(
+                #"{"executable":"/usr/bin/yes","stdout_file":"data:made/large"}"#
+            ) { $0.fileBytesMax = 1 << 20 }
+            #expect(large.code == "file.too-large" && large.kind == .permanent)
+            let names = try FileManager.default.contentsOfDirectory(atPath: "\(workshop.directory)/made")
+            #expect(names == ["zeros"], "neither a half file nor a temporary one is left")
+        }
+    }
+
+    @Test("of a program that must not be repeated the job is set aside when it was cut off, not when it ended")
+    func once() async throws {
+        try await Workshop.use { workshop in
+            #expect(try await workshop.run(shell("exit 0"), once: true).exit == 0)
+            for (script, more, code) in [
+                ("sleep 100", #","timeout_ms":100"#, "process.timeout"), ("kill -9 $$", "", "process.killed"),
+                ("kill -8 $$", "", "process.signal-8"),
+            ] {
+                let failure = try await workshop.failure(shell(script, more), once: true)
+                #expect(failure.code == code && failure.kind == .unsafe, "\(script)")
+            }
+            #expect(try await workshop.failure(shell("exit 7"), once: true).kind == .permanent)
+            #expect(try await workshop.failure(shell("exit 75", #","retry_exit":[75]"#), once: true).kind == .transient)
+        }
+    }
+
+    @Test("text that is cut in the middle of a character stays text")
+    func cutText() async throws {
+        try await Workshop.use { workshop in
+            for bytes in 1...9 {
+                let output = try await workshop.run(shell("printf 'aä€𝄞z'", #","output_bytes":\#(bytes)"#))
+                let text = try #require(output.stdout.text, "\(bytes)")
+                #expect("aä€𝄞z".hasPrefix(text) && bytes - text.utf8.count < 4 && output.stdout.truncated)
+            }
         }
     }
 
