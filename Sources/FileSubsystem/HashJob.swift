@@ -49,7 +49,7 @@ public struct HashOutput: Codable, Sendable {
 
 extension HashParameters {
     /// What the steps hand on.
-    private struct Progress: ~Copyable, Sendable {
+    struct Progress: ~Copyable, Sendable {
         var pieces: FilePieces
         var digest: FileDigest
         let before: FileStatus

@@ -30,40 +30,6 @@ struct IsolationTests {
         try await holder.value
         #expect(try await parse.value.contains("\"value\":[1]"))
     }
-
-    @Test("A hundred reads are done before one large document is hashed or parsed, and cancelling ends that soon")
-    func turns() async throws {
-        let workplace = try Workplace {
-            $0.threads = 1
-            $0.parseThreads = 1
-        }
-        try workplace.write("small", to: "root/small")
-        // Sparse: as many zero bytes as that, and no room on the disk.
-        try workplace.write("", to: "root/large")
-        try #require(truncate(workplace.at("root/large"), 64 << 30) == 0)
-        try workplace.write(String(repeating: " ", count: 256 << 20), to: "root/document.json")
-        let ended = Mutex(0)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                await #expect(throws: CancellationError.self) {
-                    try await workplace.text(HashParameters(path: "data:large"))
-                }
-                ended.withLock { $0 += 1 }
-            }
-            group.addTask {
-                await #expect(throws: CancellationError.self) {
-                    try await workplace.text(ParseJSONParameters(path: "data:document.json"))
-                }
-                ended.withLock { $0 += 1 }
-            }
-            let access = workplace.subsystem.access
-            while access.threads.load.active == 0 || access.parseThreads.load.active == 0 { await Task.yield() }
-            for _ in 1...100 { _ = try await workplace.text(ReadParameters(path: "data:small")) }
-            #expect(ended.withLock { $0 } == 0)
-            group.cancelAll()
-            try await group.waitForAll()
-        }
-    }
 }
 
 @Suite("What the file subsystem counts")

@@ -32,7 +32,7 @@ struct FileWork {
         try [UInt8](repeating: 0x61, count: 1 << 20).withUnsafeBytes { try file.write($0) }
         try file.sync()
         print("half written")
-        fflush(stdout)
+        fflush(nil)
         while true { pause() }
     }
 }

@@ -3,6 +3,7 @@ import FleetModel
 import FleetStore
 import FleetTestKit
 import FleetWorker
+import PostgresClient
 import Testing
 
 @Suite("Orders to running jobs", .timeLimit(.minutes(5)))
