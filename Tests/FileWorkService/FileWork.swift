@@ -33,6 +33,10 @@ struct FileWork {
         try file.sync()
         print("half written")
         fflush(nil)
-        while true { pause() }
+        // Used after the wait, or its life would end before it, and the temporary go with it.
+        while true {
+            pause()
+            try file.sync()
+        }
     }
 }

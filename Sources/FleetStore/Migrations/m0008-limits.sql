@@ -229,15 +229,15 @@ begin
         short := coalesce(mine.short_since, moment);
         -- What others lack of their share: all of them, and those who have lacked it for longer. One that has not asked for
         -- a second hangs, and nothing is kept for it.
-        select coalesce(sum(least(p.wanted, fair) - p.held), 0) as all,
-            coalesce(sum(least(p.wanted, fair) - p.held) filter (where coalesce(p.short_since, p.told_at) < short), 0) as before
+        select coalesce(sum(least(p.wanted, fair) - p.held), 0) as lacking,
+            coalesce(sum(least(p.wanted, fair) - p.held) filter (where coalesce(p.short_since, p.told_at) < short), 0) as lacking_longer
         into owed
         from gaia.limit_place p
         where p.name = asked.name and p.worker <> of_worker and p.held < least(p.wanted, fair)
           and p.told_at > moment - interval '1 second' and gaia.lock_lives(p.worker, p.epoch, null);
         answer := 'share';
         places := greatest(
-            0, least(asked.wanted, fair, left_over - owed.before), least(asked.wanted, left_over - owed.all));
+            0, least(asked.wanted, fair, left_over - owed.lacking_longer), least(asked.wanted, left_over - owed.lacking));
         is_short := greatest(asked.used, places) < least(asked.wanted, fair);
         if asked.wanted = 0 and asked.used = 0 then
             delete from gaia.limit_place p where p.name = asked.name and p.worker = of_worker;
@@ -250,7 +250,7 @@ begin
                 told_at = excluded.told_at, short_since = excluded.short_since;
         end if;
         -- Room for those who lack some; or a wish that the others, with places to spare, do not know of.
-        if owed.all > 0 and greatest(asked.used, places) < mine.held
+        if owed.lacking > 0 and greatest(asked.used, places) < mine.held
             or is_short and mine.short_since is null and others.held > 0 then
             perform pg_notify('gaia_limit', asked.name);
         end if;
@@ -262,12 +262,15 @@ $$;
 -- When an epoch ends, by whomever, its places are free.
 create function gaia.limit_sweep() returns trigger
 language plpgsql as $$
+declare
+    freed text;
 begin
-    with freed as (
+    for freed in
         delete from gaia.limit_place p where p.worker = old.id and p.epoch <= old.epoch
         returning p.name
-    )
-    select pg_notify('gaia_limit', f.name) from (select distinct name from freed) f;
+    loop
+        perform pg_notify('gaia_limit', freed);
+    end loop;
     return null;
 end
 $$;
