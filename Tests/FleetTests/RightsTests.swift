@@ -35,7 +35,8 @@ struct RightsTests {
     private func use(_ body: (Guarded) async throws -> Void) async throws {
         try await Isolated.use { place in
             let definitions = BrokerDefinitions(
-                virtualHost: place.name, userPrefix: place.name, subsystems: ["api", "file", "gaia", "network", "process"])
+                virtualHost: place.name, userPrefix: place.name,
+                subsystems: ["api", "file", "gaia", "network", "process"])
             var passwords: [Role: String] = [:]
             for role in Role.allCases { passwords[role] = UUID().uuidString }
             let guarded = Guarded(place: place, definitions: definitions, passwords: passwords)
