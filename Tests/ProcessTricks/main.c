@@ -95,7 +95,8 @@ static void hoard(long mebibytes, int share) {
     for (int index = 0; index < share; index++)
         if (fork() == 0) break;
     size_t size = (size_t)mebibytes << 20;
-    char *bytes = malloc(size);
+    // Volatile, or an optimising compiler does without memory that nobody reads.
+    char *volatile bytes = malloc(size);
     if (bytes == NULL) {
         say("no memory\n");
         exit(3);
