@@ -77,7 +77,8 @@ struct RateLineTests {
         _ = line.settle(.granted(units: 1, ahead: 2, rate: 100), time(950))
         line.abandon(1)
         line.abandon(2)
-        #expect(line.ask(time(951))?.unused == 2)
+        // Units are given back a tick after the last were, at the earliest.
+        #expect(line.ask(time(1_060))?.unused == 2)
     }
 
     @Test("A wait that is bound to be too long is refused at once, one that proves so when that is known")
@@ -88,7 +89,7 @@ struct RateLineTests {
             Issue.record("110 units are all that can come in a second")
             return
         }
-        #expect(pause == .milliseconds(1_100))
+        #expect(abs(pause / .milliseconds(1_100) - 1) < 0.001)
         for (id, seconds) in [(2, 1), (3, 2), (4, 9)] as [(Int64, Int)] {
             #expect(line.wait(id, units: 1, within: .seconds(seconds), now: time(0)) == nil)
         }
