@@ -85,6 +85,18 @@ struct LimitTests {
         }
     }
 
+    @Test("Others go first: a program stands behind them for the processor, and before them when memory runs out")
+    func courtesy() async throws {
+        try await ProcessKeeper.with { keeper in
+            var command = try Tricks.command("/bin/sh", ["-c", "nice; cat /proc/self/oom_score_adj"])
+            let before = try await keeper.run(command).text.split(separator: "\n").compactMap { Int($0) }
+            command.niceness = 3
+            command.memoryPressureScore = 777
+            let after = try await keeper.run(command).text.split(separator: "\n").compactMap { Int($0) }
+            #expect(before.count == 2 && after == [before[0] + 3, 777])
+        }
+    }
+
     @Test("A program gains no privileges, whatever bits its file has")
     func privileges() async throws {
         try await ProcessKeeper.with { keeper in

@@ -148,20 +148,33 @@ struct TreeTests {
         #expect(try await keeper.refusal(of: command) == .closed)
     }
 
+    /// A worker of its own that runs tricks until it is killed, once all of them run.
+    private func worker(
+        _ tricks: [(trick: String, mark: String)], timeout: Duration = .seconds(600)
+    ) async throws -> (process: ChildProcess, keeper: Int32) {
+        let milliseconds = Int(timeout / .milliseconds(1))
+        let worker = try ChildProcess.start(
+            executable: try Tricks.path("process-worker"),
+            arguments: [try Tricks.path("process-tricks"), "\(milliseconds)"]
+                + tricks.flatMap { [$0.trick, $0.mark, "1"] },
+            output: .capture)
+        #expect(try await worker.awaitOutput(containing: "\n", within: .seconds(20)), "\(worker.capturedOutput)")
+        for trick in tricks {
+            #expect(Tricks.survivors(trick.mark).count > 1, "\(trick.trick) runs, besides the worker")
+        }
+        let word = worker.standardOutput.split(whereSeparator: \.isWhitespace).last
+        return (worker, try #require(word.flatMap { Int32($0) }))
+    }
+
     /// SIGKILL gives the worker no moment to do anything.
     @Test("A worker that is killed outright takes along what its programs started")
     func workerKilled() async throws {
-        let marks = ["daemon", "sessions", "deaf", "stay"].map { (trick: $0, mark: Tricks.mark()) }
-        let worker = try ChildProcess.start(
-            executable: try Tricks.path("process-worker"),
-            arguments: [try Tricks.path("process-tricks")] + marks.flatMap { [$0.trick, $0.mark, "1"] },
-            output: .capture)
-        #expect(try await worker.awaitOutput(containing: "ready", within: .seconds(20)), "\(worker.capturedOutput)")
-        for mark in marks { #expect(!Tricks.survivors(mark.mark).isEmpty, "\(mark.trick) runs") }
+        let tricks = ["daemon", "sessions", "deaf", "stay"].map { (trick: $0, mark: Tricks.mark()) }
+        let worker = try await worker(tricks).process
         try worker.signal(SIGKILL)
         _ = await worker.exitStatus()
-        for mark in marks {
-            #expect(try await Tricks.survivors(mark.mark, after: .seconds(5)).isEmpty, "\(mark.trick) is left")
+        for trick in tricks {
+            #expect(try await Tricks.survivors(trick.mark, after: .seconds(5)).isEmpty, "\(trick.trick) is left")
         }
     }
 
@@ -169,16 +182,23 @@ struct TreeTests {
     @Test("The supervisors alone suffice when worker and keeper are killed at once")
     func workerAndKeeperKilled() async throws {
         let mark = Tricks.mark()
-        let worker = try ChildProcess.start(
-            executable: try Tricks.path("process-worker"),
-            arguments: [try Tricks.path("process-tricks"), "daemon", mark, "1"], output: .capture)
-        #expect(try await worker.awaitOutput(containing: "ready", within: .seconds(20)))
-        let keeper = try #require(
-            worker.standardOutput.split(whereSeparator: \.isWhitespace).last.flatMap { Int32($0) })
+        let (worker, keeper) = try await worker([("daemon", mark)])
         try worker.signal(SIGSTOP)
         kill(keeper, SIGKILL)
         try worker.signal(SIGKILL)
         _ = await worker.exitStatus()
         #expect(try await Tricks.survivors(mark, after: .seconds(5)).isEmpty)
+    }
+
+    @Test("A worker that stands still keeps no program running beyond its time")
+    func workerStopped() async throws {
+        let mark = Tricks.mark()
+        let worker = try await worker([("daemon", mark)], timeout: .seconds(2)).process
+        try worker.signal(SIGSTOP)
+        // The worker has the mark among its own arguments.
+        let left = try await Tricks.survivors(mark, besides: worker.processID, after: .seconds(15))
+        #expect(left.isEmpty)
+        try worker.signal(SIGKILL)
+        _ = await worker.exitStatus()
     }
 }

@@ -37,10 +37,12 @@ enum Tricks {
     }
 
     /// Asks until no process has the mark; those that are left after the limit.
-    static func survivors(_ mark: String, after limit: Duration) async throws -> [Int32] {
+    static func survivors(
+        _ mark: String, besides other: Int32? = nil, after limit: Duration
+    ) async throws -> [Int32] {
         let deadline = ContinuousClock.now + limit
         while true {
-            let left = survivors(mark)
+            let left = survivors(mark).filter { $0 != other }
             if left.isEmpty || ContinuousClock.now >= deadline { return left }
             // Another process's death tells nobody but its parent: /proc has to be asked again.
             try await Task.sleep(for: .milliseconds(5))

@@ -158,6 +158,11 @@ int main(int argument_count, char **arguments) {
         say("ready\n");
         stay();
     } else if (strcmp(trick, "kill-parent") == 0) {
+        // With a child out of its session, to which no parent-death signal goes.
+        if (fork() == 0) {
+            setsid();
+            stay();
+        }
         kill(getppid(), SIGKILL);
         stay();
     } else if (strcmp(trick, "privileges") == 0) {

@@ -1,5 +1,5 @@
-// A worker of processes for the tests that kill it: runs each trick that it is given (TRICK MARK NUMBER …), says "ready" and
-// the keeper's process id once all of them have written something, and waits for its end.
+// A worker of processes for the tests that kill and stop it: `process-worker PROGRAM TIMEOUT_MS (TRICK MARK NUMBER)…` runs
+// each trick, says "ready" and the keeper's process id once all of them have written something, and waits for their end.
 
 import Glibc
 import ProcessKeeper
@@ -8,7 +8,8 @@ import Synchronization
 let keeper = ProcessKeeper()
 let arguments = Array(CommandLine.arguments.dropFirst())
 let program = try ExecutableFile(path: arguments[0])
-let jobs = stride(from: 1, to: arguments.count - 2, by: 3).map { Array(arguments[$0..<$0 + 3]) }
+let timeout = Duration.milliseconds(Int(arguments[1]) ?? 0)
+let jobs = stride(from: 2, to: arguments.count - 2, by: 3).map { Array(arguments[$0..<$0 + 3]) }
 
 final class Count: Sendable {
     private let left: Atomic<Int>
@@ -29,7 +30,7 @@ try await withThrowingDiscardingTaskGroup { group in
                         let text = "ready \(process)\n"
                         _ = write(STDOUT_FILENO, text, text.utf8.count)
                     }
-                }, timeout: .seconds(600))
+                }, timeout: timeout, grace: .zero)
             _ = try await keeper.run(command)
         }
     }
