@@ -226,6 +226,7 @@ struct RunJobTests {
                 #"{"executable":"/usr/bin/yes","stdout_file":"data:made/large"}"#
             ) { $0.fileBytesMax = 1 << 20 }
             #expect(large.code == "file.too-large" && large.kind == .permanent)
+            #expect(large.message.contains("larger than 1048576 bytes"))
             let names = try FileManager.default.contentsOfDirectory(atPath: "\(workshop.directory)/made")
             #expect(names == ["zeros"], "neither a half file nor a temporary one is left")
         }
