@@ -149,6 +149,8 @@ static bool reap(struct job *job) {
         if (is_leader) {
             job->has_leader_ended = true;
             job->report.status = status;
+        } else if (job->has_leader_ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+            job->report.stray_count++;
         }
     }
 }
@@ -159,8 +161,7 @@ static void kill_all(struct job *job) {
     // Its group goes at once: under one lock of the kernel, which no fork of a member passes.
     if (!job->has_leader_ended) kill(-job->leader, SIGKILL);
     while (true) {
-        size_t killed = tree_kill_round(spare_none);
-        if (job->has_leader_ended) job->report.stray_count += (uint32_t)killed;
+        tree_kill_round(spare_none);
         if (!reap(job)) return;
         struct pollfd ended = {.fd = job->signals, .events = POLLIN};
         if (poll(&ended, 1, kill_round_milliseconds) > 0) {

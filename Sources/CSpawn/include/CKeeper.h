@@ -24,6 +24,11 @@
 /// a user namespace, and shows programs other process ids than /proc does. Session and process group are shed by one
 /// setsid.
 ///
+/// A tree that grows faster than it is walked is the hard case. Three things together end it: signals to the program's
+/// own group, which the kernel sends under the lock that forks need; walks that stop the tree before they list and kill it;
+/// and a real-time class for the supervisor where it may have one, since each of a thousand sessions counts as much for the
+/// scheduler as the supervisor does.
+///
 /// Why the keeper is this very program executed again (`/proc/self/exe`, recognised by its name before `main`): a fork of
 /// a worker copies page tables in proportion to the worker, once for each job, and holds on to its memory; a process that
 /// shares the worker's memory (CLONE_VM) dies with it when the kernel runs out of memory. Executed again it is small,
