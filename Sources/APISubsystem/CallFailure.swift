@@ -11,7 +11,7 @@ extension JobFailure {
         case .addressRefused:
             self.init(
                 .permanent, code: "http.addressRefused",
-                message: "\(error.message); if jobs shall reach it, name it in api.allow_addresses")
+                message: "\(error.message); if jobs shall reach it, name it in api.allow")
         default:
             self.init(
                 error.isTransient ? .transient : .permanent, code: "http.\(error.kind)", message: error.description)

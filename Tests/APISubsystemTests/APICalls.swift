@@ -5,6 +5,10 @@ import Foundation
 import RootedFiles
 import Testing
 
+/// One after the other: servers are shared, and some tests look at times.
+@Suite("The api subsystem against real servers", .serialized)
+enum ServerTests {}
+
 /// The settings of a worker in tests: what is called is on this machine.
 func localSettings(_ change: (inout APISettings) -> Void = { _ in }) throws -> APISettings {
     var settings = APISettings()

@@ -141,90 +141,95 @@ struct CircuitBreakerTests {
     }
 }
 
-@Suite("Hosts that fail", .timeLimit(.minutes(2)))
-struct BreakerCallTests {
-    private func settings() throws -> APISettings {
-        try localSettings { settings in
-            settings.breaker.callsMin = 5
-            settings.breaker.coolDown = .milliseconds(300)
-            settings.breaker.probes = 1
+extension ServerTests {
+    @Suite("Hosts that fail", .timeLimit(.minutes(2)))
+    struct BreakerCallTests {
+        private func settings() throws -> APISettings {
+            try localSettings { settings in
+                settings.breaker.callsMin = 5
+                settings.breaker.window = .seconds(600)
+                settings.breaker.coolDown = .seconds(2)
+                settings.breaker.probes = 1
+            }
         }
-    }
 
-    @Test("A host that only fails is left alone, tried again after the cool-down, and used again when it is well")
-    func cycle() async throws {
-        try await WebService.with { service async throws in
+        @Test("A host that only fails is left alone, tried again after the cool-down, and used again when it is well")
+        func cycle() async throws {
+            try await WebService.with { service async throws in
+                try await withAPI(try settings()) { api async throws in
+                    for _ in 0..<5 {
+                        #expect(
+                            try await api.failure(RequestParameters(url: "\(service.url)/status/500")).code
+                                == "http.500")
+                    }
+                    let end = try await api.failure(RequestParameters(url: "\(service.url)/echo"))
+                    #expect(end.code == "http.circuit-open")
+                    guard case .throttled(let pause) = end.kind else { throw end }
+                    #expect(pause <= .milliseconds(2_500))
+                    #expect(try await service.counts().requests == 5)
+                    let status = try #require(api.status.breakers.first)
+                    #expect((status.state, "http://\(status.host)") == ("open", service.url))
+
+                    // Asked again and again, as its jobs are.
+                    var answered: RequestOutput?
+                    while answered == nil {
+                        do { answered = try await api.call(RequestParameters(url: "\(service.url)/echo")) } catch {
+                            #expect(JobFailure(error).code == "http.circuit-open")
+                        }
+                    }
+                    #expect(api.status.breakers.isEmpty)
+                }
+            }
+        }
+
+        @Test("What a host answers for the caller's mistakes does not count against it", arguments: [404, 401, 429])
+        func clientErrors(_ status: Int) async throws {
+            let url = try await WebService.shared.value.url
             try await withAPI(try settings()) { api async throws in
-                for _ in 0..<5 {
+                for _ in 0..<20 {
                     #expect(
-                        try await api.failure(RequestParameters(url: "\(service.url)/status/500")).code == "http.500")
+                        try await api.failure(RequestParameters(url: "\(url)/status/\(status)")).code
+                            == "http.\(status)")
                 }
-                _ = try await service.counts()
-                let end = try await api.failure(RequestParameters(url: "\(service.url)/echo"))
-                #expect(end.code == "http.circuit-open")
-                guard case .throttled(let pause) = end.kind else { throw end }
-                #expect(pause <= .milliseconds(375))
-                #expect(try await service.counts().requests == 0)
-                let status = try #require(api.status.breakers.first)
-                #expect((status.state, "http://\(status.host)") == ("open", service.url))
-
-                // Asked again and again, as its jobs are.
-                var answered: RequestOutput?
-                while answered == nil {
-                    do { answered = try await api.call(RequestParameters(url: "\(service.url)/echo")) } catch {
-                        #expect(JobFailure(error).code == "http.circuit-open")
-                    }
-                }
-                #expect(api.status.breakers.isEmpty)
             }
         }
-    }
 
-    @Test("What a host answers for the caller's mistakes does not count against it", arguments: [404, 401, 429])
-    func clientErrors(_ status: Int) async throws {
-        let url = try await WebService.shared.value.url
-        try await withAPI(try settings()) { api async throws in
-            for _ in 0..<20 {
-                #expect(
-                    try await api.failure(RequestParameters(url: "\(url)/status/\(status)")).code == "http.\(status)")
+        @Test("A port on which nobody listens counts, a call that gave it no time does not")
+        func connections() async throws {
+            let port = try ClosedPort()
+            let url = try await WebService.shared.value.url
+            try await withAPI(try settings()) { api async throws in
+                let calls = RequestParameters(url: "http://127.0.0.1:\(port.number)/")
+                for _ in 0..<5 { #expect(try await api.failure(calls).code == "http.connect") }
+                #expect(try await api.failure(calls).code == "http.circuit-open")
+                let hasty = RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 5)
+                for _ in 0..<10 { #expect(try await api.failure(hasty).code == "http.timeout") }
             }
+            withExtendedLifetime(port) {}
         }
-    }
 
-    @Test("A port on which nobody listens counts, a call that gave it no time does not")
-    func connections() async throws {
-        let port = try ClosedPort()
-        let url = try await WebService.shared.value.url
-        try await withAPI(try settings()) { api async throws in
-            let calls = RequestParameters(url: "http://127.0.0.1:\(port.number)/")
-            for _ in 0..<5 { #expect(try await api.failure(calls).code == "http.connect") }
-            #expect(try await api.failure(calls).code == "http.circuit-open")
-            let hasty = RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 5)
-            for _ in 0..<10 { #expect(try await api.failure(hasty).code == "http.timeout") }
-        }
-        withExtendedLifetime(port) {}
-    }
-
-    @Test("Another worker heeds the hint, unless its own calls show the host to be well")
-    func hint() async throws {
-        let url = try await WebService.shared.value.url
-        let limits = UnsharedLimits()
-        var settings = try settings()
-        settings.breaker.coolDown = .seconds(60)
-        try await withAPI(settings) { sick async throws in
-            try await withAPI(settings) { well async throws in
-                try await withAPI(settings) { fresh async throws in
-                    for _ in 0..<5 {
-                        _ = try await well.call(RequestParameters(url: "\(url)/echo"), context(limits: limits))
+        @Test("Another worker heeds the hint, unless its own calls show the host to be well")
+        func hint() async throws {
+            let url = try await WebService.shared.value.url
+            let limits = UnsharedLimits()
+            var settings = try settings()
+            settings.breaker.coolDown = .seconds(60)
+            try await withAPI(settings) { sick async throws in
+                try await withAPI(settings) { well async throws in
+                    try await withAPI(settings) { fresh async throws in
+                        for _ in 0..<5 {
+                            _ = try await well.call(RequestParameters(url: "\(url)/echo"), context(limits: limits))
+                        }
+                        for _ in 0..<5 {
+                            _ = try await sick.failure(
+                                RequestParameters(url: "\(url)/status/500"), context(limits: limits))
+                        }
+                        let ask = RequestParameters(url: "\(url)/echo")
+                        #expect(try await fresh.failure(ask, context(limits: limits)).code == "http.circuit-open")
+                        #expect(try await well.call(ask, context(limits: limits)).status == 200)
+                        // It is no limit of the host itself.
+                        #expect(limits.closed.keys.allSatisfy { $0.hasPrefix("api.breaker.") })
                     }
-                    for _ in 0..<5 {
-                        _ = try await sick.failure(RequestParameters(url: "\(url)/status/500"), context(limits: limits))
-                    }
-                    let ask = RequestParameters(url: "\(url)/echo")
-                    #expect(try await fresh.failure(ask, context(limits: limits)).code == "http.circuit-open")
-                    #expect(try await well.call(ask, context(limits: limits)).status == 200)
-                    // It is no limit of the host itself.
-                    #expect(limits.closed.keys.allSatisfy { $0.hasPrefix("api.breaker.") })
                 }
             }
         }

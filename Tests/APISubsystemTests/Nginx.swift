@@ -66,7 +66,7 @@ final class Nginx: Sendable {
         daemon off; master_process off; pid nginx.pid; error_log stderr notice;
         events { worker_connections 512; use epoll; }
         http {
-            access_log logs/access.log;
+            log_format connection $connection; access_log logs/connections.log connection;
             client_body_temp_path tmp/body; proxy_temp_path tmp/proxy; fastcgi_temp_path tmp/fastcgi;
             uwsgi_temp_path tmp/uwsgi; scgi_temp_path tmp/scgi;
             gzip on; gzip_types text/plain; gzip_min_length 100;

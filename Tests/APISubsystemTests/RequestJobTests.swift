@@ -85,163 +85,171 @@ struct RequestParametersTests {
     }
 }
 
-@Suite("Calls of api.request.v1", .timeLimit(.minutes(2)))
-struct RequestCallTests {
-    private let url: String
+extension ServerTests {
+    @Suite("Calls of api.request.v1", .timeLimit(.minutes(2)))
+    struct RequestCallTests {
+        private let url: String
 
-    init() async throws { url = try await WebService.shared.value.url }
+        init() async throws { url = try await WebService.shared.value.url }
 
-    @Test("A call carries method, headers and body, and the job's key as its idempotency key")
-    func request() async throws {
-        let asked = try Asked(
-            try await call(
-                RequestParameters(
-                    url: "\(url)/echo", method: "POST", headers: ["X-A": "1", "Content-Type": "text/plain"], body: "ä\n"
-                ),
-                traceparent: "00-1-2-01"))
-        #expect((asked.method, asked.body) == ("POST", "ä\n"))
-        #expect((asked.headers["x-a"], asked.headers["content-type"]) == ("1", "text/plain"))
-        #expect(asked.headers["idempotency-key"] == "order-17")
-        #expect(asked.headers["traceparent"] == "00-1-2-01")
-        #expect(try Asked(try await call(RequestParameters(url: "\(url)/echo"))).method == "GET")
-    }
-
-    @Test(
-        "An idempotency key that is given stays, however it is spelled",
-        arguments: ["Idempotency-Key", "idempotency-KEY"])
-    func ownKey(_ name: String) async throws {
-        let asked = try Asked(
-            try await call(
-                RequestParameters(url: "\(url)/echo", headers: [name: "mine", "TraceParent": "t"]), traceparent: "other"
-            ))
-        #expect(asked.headers["idempotency-key"] == "mine")
-        #expect(asked.headers["traceparent"] == "t")
-    }
-
-    @Test("The output holds status, headers, body and its size")
-    func output() async throws {
-        let output = try await call(RequestParameters(url: "\(url)/bytes/5"))
-        #expect((output.status, output.body, output.bodyBase64, output.bytes) == (200, "xxxxx", nil, 5))
-        #expect(output.headers["content-length"] == "5")
-        #expect(output.durationMilliseconds >= 0)
-        let twice = try await call(RequestParameters(url: "\(url)/headers"))
-        #expect(twice.headers["x-one"] == "a, b")
-        #expect((twice.body, twice.bytes) == ("", 0))
-    }
-
-    @Test("A body that is not text comes in Base64")
-    func binary() async throws {
-        let output = try await call(RequestParameters(url: "\(url)/binary"))
-        #expect((output.body, output.bodyBase64, output.bytes) == (nil, "AP/+QQ==", 4))
-    }
-
-    @Test("A status that was expected is success, and then 200 may be none")
-    func expectedStatus() async throws {
-        #expect(try await call(RequestParameters(url: "\(url)/status/404", expectedStatus: [200, 404])).status == 404)
-        #expect(
-            try await call(RequestParameters(url: "\(url)/status/503?after=9", expectedStatus: [503])).status == 503)
-        #expect(try await call(RequestParameters(url: "\(url)/status/299")).status == 299)
-        let end = try await failure(RequestParameters(url: "\(url)/bytes/1", expectedStatus: [201]))
-        #expect((end.kind, end.code) == (.permanent, "http.200"))
-    }
-
-    @Test("What the request got wrong is permanent", arguments: [400, 401, 403, 404, 409, 410, 422, 302])
-    func permanent(_ status: Int) async throws {
-        let end = try await failure(RequestParameters(url: "\(url)/status/\(status)"))
-        #expect((end.kind, end.code) == (.permanent, "http.\(status)"))
-        #expect(end.message == "the server answered \(status): the kitchen is closed")
-    }
-
-    @Test("What may pass is transient", arguments: [408, 425, 429, 500, 502, 503, 504, 599])
-    func transient(_ status: Int) async throws {
-        let end = try await failure(RequestParameters(url: "\(url)/status/\(status)"))
-        #expect((end.kind, end.code) == (.transient, "http.\(status)"))
-    }
-
-    @Test("A server that names a pause is given it", arguments: [429, 503])
-    func throttled(_ status: Int) async throws {
-        let end = try await failure(RequestParameters(url: "\(url)/status/\(status)?after=7"))
-        #expect((end.kind, end.code) == (.throttled(retryAfter: .seconds(7)), "http.\(status)"))
-    }
-
-    @Test("A pause that is none is taken for none")
-    func oddPause() async throws {
-        #expect(try await failure(RequestParameters(url: "\(url)/status/429?after=soon")).kind == .transient)
-        #expect(try await failure(RequestParameters(url: "\(url)/status/404?after=7")).kind == .permanent)
-    }
-
-    @Test("A port on which nobody listens may be listened to later")
-    func refusedConnection() async throws {
-        let port = try ClosedPort()
-        let end = try await failure(RequestParameters(url: "http://127.0.0.1:\(port.number)/"))
-        #expect((end.kind, end.code) == (.transient, "http.connect"))
-        withExtendedLifetime(port) {}
-    }
-
-    @Test("A server that does not answer in time may do so later")
-    func timeout() async throws {
-        let end = try await failure(RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 50))
-        #expect((end.kind, end.code) == (.transient, "http.timeout"))
-    }
-
-    @Test("A response of the greatest size is kept, one byte more fails for good and names the setting")
-    func oversize() async throws {
-        #expect(try await call(RequestParameters(url: "\(url)/bytes/1000")).bytes == 1_000)
-        let end = try await failure(RequestParameters(url: "\(url)/bytes/1001"))
-        #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
-        #expect(end.message.contains("at most 1000 bytes are kept in a result (api.response_bytes)"))
-    }
-
-    @Test("A failure with a body of any length stays what its status says")
-    func oversizeFailure() async throws {
-        for path in ["bytes/5000", "bytes/5000000", "endless"] {
-            let end = try await failure(
-                RequestParameters(url: "\(url)/\(path)?status=503", timeoutMilliseconds: 20_000))
-            #expect((end.kind, end.code) == (.transient, "http.503"))
-            #expect(end.message.count < 300)
+        @Test("A call carries method, headers and body, and the job's key as its idempotency key")
+        func request() async throws {
+            let asked = try Asked(
+                try await call(
+                    RequestParameters(
+                        url: "\(url)/echo", method: "POST", headers: ["X-A": "1", "Content-Type": "text/plain"],
+                        body: "ä\n"
+                    ),
+                    traceparent: "00-1-2-01"))
+            #expect((asked.method, asked.body) == ("POST", "ä\n"))
+            #expect((asked.headers["x-a"], asked.headers["content-type"]) == ("1", "text/plain"))
+            #expect(asked.headers["idempotency-key"] == "order-17")
+            #expect(asked.headers["traceparent"] == "00-1-2-01")
+            #expect(try Asked(try await call(RequestParameters(url: "\(url)/echo"))).method == "GET")
         }
-    }
 
-    @Test("JSON is sent as JSON, unless its type is named otherwise")
-    func json() async throws {
-        let value = JSONValue.object(["id": .integer(9_007_199_254_740_993), "list": .array([.null, .number(0.5)])])
-        var asked = try Asked(try await call(RequestParameters(url: "\(url)/echo", method: "POST", json: value)))
-        #expect(asked.body == #"{"id":9007199254740993,"list":[null,0.5]}"#)
-        #expect(asked.headers["content-type"] == "application/json")
-        asked = try Asked(
-            try await call(
-                RequestParameters(
-                    url: "\(url)/echo", method: "POST", headers: ["content-type": "application/ld+json"],
-                    json: .string("a/b"))))
-        #expect((asked.headers["content-type"], asked.body) == ("application/ld+json", #""a/b""#))
-    }
+        @Test(
+            "An idempotency key that is given stays, however it is spelled",
+            arguments: ["Idempotency-Key", "idempotency-KEY"])
+        func ownKey(_ name: String) async throws {
+            let asked = try Asked(
+                try await call(
+                    RequestParameters(url: "\(url)/echo", headers: [name: "mine", "TraceParent": "t"]),
+                    traceparent: "other"
+                ))
+            #expect(asked.headers["idempotency-key"] == "mine")
+            #expect(asked.headers["traceparent"] == "t")
+        }
 
-    @Test("Redirects are followed as often as the job says, and the output names the end")
-    func redirects() async throws {
-        let output = try await call(RequestParameters(url: "\(url)/hops/3", followRedirects: 3))
-        #expect((output.status, output.body, output.finalURL) == (200, "landed", "\(url)/hops/0"))
-        #expect(try await call(RequestParameters(url: "\(url)/bytes/1", followRedirects: 3)).finalURL == nil)
-        let end = try await failure(RequestParameters(url: "\(url)/hops/4", followRedirects: 3))
-        #expect((end.kind, end.code) == (.permanent, "http.tooManyRedirects"))
-    }
+        @Test("The output holds status, headers, body and its size")
+        func output() async throws {
+            let output = try await call(RequestParameters(url: "\(url)/bytes/5"))
+            #expect((output.status, output.body, output.bodyBase64, output.bytes) == (200, "xxxxx", nil, 5))
+            #expect(output.headers["content-length"] == "5")
+            #expect(output.durationMilliseconds >= 0)
+            let twice = try await call(RequestParameters(url: "\(url)/headers"))
+            #expect(twice.headers["x-one"] == "a, b")
+            #expect((twice.body, twice.bytes) == ("", 0))
+        }
 
-    @Test("Headers that must not be sent fail for good")
-    func badHeaders() async throws {
-        let end = try await failure(RequestParameters(url: "\(url)/echo", headers: ["X-A": "a\r\nX-B: b"]))
-        #expect((end.kind, end.code) == (.permanent, "http.badRequest"))
-    }
+        @Test("A body that is not text comes in Base64")
+        func binary() async throws {
+            let output = try await call(RequestParameters(url: "\(url)/binary"))
+            #expect((output.body, output.bodyBase64, output.bytes) == (nil, "AP/+QQ==", 4))
+        }
 
-    @Test("A call that a closing worker gives up is left to another worker")
-    func closed() async throws {
-        #expect(try await failure(RequestParameters(url: "\(url)/echo"), closed: true).kind == .transient)
-    }
+        @Test("A status that was expected is success, and then 200 may be none")
+        func expectedStatus() async throws {
+            #expect(
+                try await call(RequestParameters(url: "\(url)/status/404", expectedStatus: [200, 404])).status == 404)
+            #expect(
+                try await call(RequestParameters(url: "\(url)/status/503?after=9", expectedStatus: [503])).status == 503
+            )
+            #expect(try await call(RequestParameters(url: "\(url)/status/299")).status == 299)
+            let end = try await failure(RequestParameters(url: "\(url)/bytes/1", expectedStatus: [201]))
+            #expect((end.kind, end.code) == (.permanent, "http.200"))
+        }
 
-    @Test("A cancelled call ends at once as cancelled")
-    func cancelled() async throws {
-        let url = url
-        let task = Task { try await failure(RequestParameters(url: "\(url)/silence")) }
-        task.cancel()
-        let end = try await task.value
-        #expect((end.kind, end.code) == (.transient, "cancelled"))
+        @Test("What the request got wrong is permanent", arguments: [400, 401, 403, 404, 409, 410, 422, 302])
+        func permanent(_ status: Int) async throws {
+            let end = try await failure(RequestParameters(url: "\(url)/status/\(status)"))
+            #expect((end.kind, end.code) == (.permanent, "http.\(status)"))
+            #expect(end.message == "the server answered \(status): the kitchen is closed")
+        }
+
+        @Test("What may pass is transient", arguments: [408, 425, 429, 500, 502, 503, 504, 599])
+        func transient(_ status: Int) async throws {
+            let end = try await failure(RequestParameters(url: "\(url)/status/\(status)"))
+            #expect((end.kind, end.code) == (.transient, "http.\(status)"))
+        }
+
+        @Test("A server that names a pause is given it", arguments: [429, 503])
+        func throttled(_ status: Int) async throws {
+            let end = try await failure(RequestParameters(url: "\(url)/status/\(status)?after=7"))
+            #expect((end.kind, end.code) == (.throttled(retryAfter: .seconds(7)), "http.\(status)"))
+        }
+
+        @Test("A pause that is none is taken for none")
+        func oddPause() async throws {
+            #expect(try await failure(RequestParameters(url: "\(url)/status/429?after=soon")).kind == .transient)
+            #expect(try await failure(RequestParameters(url: "\(url)/status/404?after=7")).kind == .permanent)
+        }
+
+        @Test("A port on which nobody listens may be listened to later")
+        func refusedConnection() async throws {
+            let port = try ClosedPort()
+            let end = try await failure(RequestParameters(url: "http://127.0.0.1:\(port.number)/"))
+            #expect((end.kind, end.code) == (.transient, "http.connect"))
+            withExtendedLifetime(port) {}
+        }
+
+        @Test("A server that does not answer in time may do so later")
+        func timeout() async throws {
+            let end = try await failure(RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 50))
+            #expect((end.kind, end.code) == (.transient, "http.timeout"))
+        }
+
+        @Test("A response of the greatest size is kept, one byte more fails for good and names the setting")
+        func oversize() async throws {
+            #expect(try await call(RequestParameters(url: "\(url)/bytes/1000")).bytes == 1_000)
+            let end = try await failure(RequestParameters(url: "\(url)/bytes/1001"))
+            #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
+            #expect(end.message.contains("at most 1000 bytes are kept in a result (api.response_bytes)"))
+        }
+
+        @Test("A failure with a body of any length stays what its status says")
+        func oversizeFailure() async throws {
+            for path in ["bytes/5000", "bytes/5000000", "endless"] {
+                let end = try await failure(
+                    RequestParameters(url: "\(url)/\(path)?status=503", timeoutMilliseconds: 20_000))
+                #expect((end.kind, end.code) == (.transient, "http.503"))
+                #expect(end.message.count < 300)
+            }
+        }
+
+        @Test("JSON is sent as JSON, unless its type is named otherwise")
+        func json() async throws {
+            let value = JSONValue.object([
+                "id": .integer(9_007_199_254_740_993), "list": .array([.null, .number(0.5)]),
+            ])
+            var asked = try Asked(try await call(RequestParameters(url: "\(url)/echo", method: "POST", json: value)))
+            #expect(asked.body == #"{"id":9007199254740993,"list":[null,0.5]}"#)
+            #expect(asked.headers["content-type"] == "application/json")
+            asked = try Asked(
+                try await call(
+                    RequestParameters(
+                        url: "\(url)/echo", method: "POST", headers: ["content-type": "application/ld+json"],
+                        json: .string("a/b"))))
+            #expect((asked.headers["content-type"], asked.body) == ("application/ld+json", #""a/b""#))
+        }
+
+        @Test("Redirects are followed as often as the job says, and the output names the end")
+        func redirects() async throws {
+            let output = try await call(RequestParameters(url: "\(url)/hops/3", followRedirects: 3))
+            #expect((output.status, output.body, output.finalURL) == (200, "landed", "\(url)/hops/0"))
+            #expect(try await call(RequestParameters(url: "\(url)/bytes/1", followRedirects: 3)).finalURL == nil)
+            let end = try await failure(RequestParameters(url: "\(url)/hops/4", followRedirects: 3))
+            #expect((end.kind, end.code) == (.permanent, "http.tooManyRedirects"))
+        }
+
+        @Test("Headers that must not be sent fail for good")
+        func badHeaders() async throws {
+            let end = try await failure(RequestParameters(url: "\(url)/echo", headers: ["X-A": "a\r\nX-B: b"]))
+            #expect((end.kind, end.code) == (.permanent, "http.badRequest"))
+        }
+
+        @Test("A call that a closing worker gives up is left to another worker")
+        func closed() async throws {
+            #expect(try await failure(RequestParameters(url: "\(url)/echo"), closed: true).kind == .transient)
+        }
+
+        @Test("A cancelled call ends at once as cancelled")
+        func cancelled() async throws {
+            let url = url
+            let task = Task { try await failure(RequestParameters(url: "\(url)/silence")) }
+            task.cancel()
+            let end = try await task.value
+            #expect((end.kind, end.code) == (.transient, "cancelled"))
+        }
     }
 }

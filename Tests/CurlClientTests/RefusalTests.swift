@@ -1,3 +1,4 @@
+import AddressPolicy
 import CurlClient
 import Glibc
 import Testing
@@ -95,6 +96,25 @@ extension ServerTests {
                     // The mapped form needs IPv6, which a test machine may lack.
                     guard !host.hasPrefix("[") else { return }
                     #expect(try await client.perform(CurlRequest(url: server.url("/echo", host: host))).status == 200)
+                }
+            }
+        }
+
+        @Test("a name that stands for another address by the time it is connected to, whatever the pool holds for it")
+        func rebinding() async throws {
+            try await TestServer.with { server async throws in
+                let policy = try AddressPolicy(allowing: ["127.0.0.2"])
+                try await withClient(CurlConfiguration(resolveGuard: CurlConfiguration.guarding(by: policy))) {
+                    client async throws in
+                    // What the resolver answers is given with the request here, so that it can change its mind.
+                    var request = CurlRequest(url: server.url("/echo", host: "rebinding.invalid"))
+                    for _ in 0..<2 {
+                        request.connectAddress = "127.0.0.2"
+                        #expect(try await client.perform(request).status == 200)
+                        request.connectAddress = "127.0.0.1"
+                        #expect(try await failure(client, request).kind == .addressRefused)
+                    }
+                    #expect(try await server.stats().accepted == 1)
                 }
             }
         }
