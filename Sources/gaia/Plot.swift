@@ -22,11 +22,11 @@ struct Plot {
     ///
     /// - Throws: ``CommandFailure`` when there is no gnuplot, or the file cannot be written.
     static func prepare(_ path: String) throws {
+        try requireWritable(path)
         do { _ = try ChildProcess.located("gnuplot") } catch {
             throw CommandFailure(
                 .unavailable, "--plot needs gnuplot: apt-get install gnuplot-nox, or leave the option out")
         }
-        try requireWritable(path)
     }
 
     /// Draws the panels below each other into a PNG file.

