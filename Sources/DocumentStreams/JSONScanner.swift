@@ -130,22 +130,28 @@ extension JSONScanner {
         _ bytes: UnsafeBufferPointer<UInt8>, _ position: Int
     ) throws(DocumentFlaw) {
         let byte = bytes[position]
-        switch (state, byte) {
-        case (.value, UInt8(ascii: "{")), (.valueOrEnd, UInt8(ascii: "{")): try open(.object, then: .keyOrEnd)
-        case (.value, UInt8(ascii: "[")), (.valueOrEnd, UInt8(ascii: "[")): try open(.array, then: .valueOrEnd)
-        case (.valueOrEnd, UInt8(ascii: "]")): return try close(.array, bytes, position)
-        case (.value, _), (.valueOrEnd, _): try beginScalar(byte, position)
-        case (.keyOrEnd, UInt8(ascii: "\"")), (.key, UInt8(ascii: "\"")):
+        switch state {
+        case .value, .valueOrEnd:
+            switch byte {
+            case UInt8(ascii: "{"): try open(.object, then: .keyOrEnd)
+            case UInt8(ascii: "["): try open(.array, then: .valueOrEnd)
+            case UInt8(ascii: "]") where state == .valueOrEnd: return try close(.array, bytes, position)
+            default: try beginScalar(byte, position)
+            }
+        case .keyOrEnd where byte == UInt8(ascii: "}"): return try close(.object, bytes, position)
+        case .keyOrEnd where byte == UInt8(ascii: "\""), .key where byte == UInt8(ascii: "\""):
             isKey = true
             state = .string
             sink.beginKey()
-        case (.keyOrEnd, UInt8(ascii: "}")): return try close(.object, bytes, position)
-        case (.colon, UInt8(ascii: ":")): state = .value
-        case (.commaOrEnd, UInt8(ascii: ",")): state = containers.last == true ? .key : .value
-        case (.commaOrEnd, UInt8(ascii: "}")) where containers.last == true:
-            return try close(.object, bytes, position)
-        case (.commaOrEnd, UInt8(ascii: "]")) where containers.last == false:
-            return try close(.array, bytes, position)
+        case .colon where byte == UInt8(ascii: ":"): state = .value
+        case .commaOrEnd:
+            let isObject = containers[containers.count - 1]
+            switch byte {
+            case UInt8(ascii: ","): state = isObject ? .key : .value
+            case UInt8(ascii: "}") where isObject: return try close(.object, bytes, position)
+            case UInt8(ascii: "]") where !isObject: return try close(.array, bytes, position)
+            default: throw unexpected(byte, position)
+            }
         default: throw unexpected(byte, position)
         }
         try tell(bytes, position..<position + 1)
@@ -226,22 +232,42 @@ extension JSONScanner {
         _ bytes: UnsafeBufferPointer<UInt8>, _ position: inout Int
     ) throws(DocumentFlaw) -> Bool {
         while position < bytes.count {
-            let byte = bytes[position]
-            // Nearly all bytes of nearly all strings.
-            if state == .string && byte >= 0x20 && byte < 0x80 && byte != UInt8(ascii: "\"")
-                && byte != UInt8(ascii: "\\")
-            {
-                position += 1
-                continue
+            if state == .string {
+                position = Self.plainEnd(bytes, position)
+                guard position < bytes.count else { return false }
+                if bytes[position] == UInt8(ascii: "\"") {
+                    position += 1
+                    return true
+                }
             }
-            if state == .string && byte == UInt8(ascii: "\"") {
-                position += 1
-                return true
-            }
-            try special(byte, position)
+            try special(bytes[position], position)
             position += 1
         }
         return false
+    }
+
+    /// Where the stretch of ASCII ends that needs no look: nearly all bytes of nearly all strings, so eight at a time.
+    private static func plainEnd(_ bytes: UnsafeBufferPointer<UInt8>, _ start: Int) -> Int {
+        var position = start
+        let raw = UnsafeRawBufferPointer(bytes)
+        let (ones, highs): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        while position + 8 <= raw.count {
+            let word = raw.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+            // The high bit of a byte is set where it is zero after the exclusive or: the usual test, exact enough to find
+            // the first one, and what it may mark behind it does not matter.
+            let quotes = word ^ (ones &* UInt64(UInt8(ascii: "\"")))
+            let escapes = word ^ (ones &* UInt64(UInt8(ascii: "\\")))
+            let controls = (word &- ones &* 0x20) & ~word
+            let marks = (((quotes &- ones) & ~quotes) | ((escapes &- ones) & ~escapes) | controls | word) & highs
+            if marks != 0 { return position + UInt64(littleEndian: marks).trailingZeroBitCount / 8 }
+            position += 8
+        }
+        while position < raw.count {
+            let byte = raw[position]
+            if byte < 0x20 || byte >= 0x80 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { break }
+            position += 1
+        }
+        return position
     }
 
     private mutating func endString() {

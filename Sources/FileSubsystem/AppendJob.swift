@@ -71,7 +71,7 @@ extension AppendParameters {
         let path = try RootedPath(path)
         let content = try FileContent.bytes(content, contentBase64)
         let output = try await files.exclusively(exclusive, path, context) {
-            try await append(content, to: path, files, context)
+            try await files.turns.inTurn("\(path)") { try await append(content, to: path, files, context) }
         }
         if output.repeated { files.metrics.repeated() } else { files.metrics.wrote(output.length) }
         return output
@@ -89,6 +89,11 @@ extension AppendParameters {
         }
         if let (note, bytes) = try journal.use({ journal in try journal.present.map { ($0, try journal.bytes()) } }) {
             return output(note, bytes, repeated: true)
+        }
+        let bytes = try journal.use { try $0.bytes() }
+        if bytes + Int64(content.count) > files.settings.fileBytesMax {
+            throw FileError(
+                .tooLarge, "\(path)", "would grow beyond \(files.settings.fileBytesMax) bytes (file.bytes)")
         }
         try await context.confirmClaim()
         return try await files.threads.run {

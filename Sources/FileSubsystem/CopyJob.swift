@@ -82,7 +82,7 @@ final class SourceFile: Sendable {
         if status.bytes > files.settings.fileBytesMax {
             throw FileError(
                 .tooLarge, "\(path)",
-                "has \(status.bytes) bytes; a job copies at most \(files.settings.fileBytesMax) (file.file_bytes)")
+                "has \(status.bytes) bytes; a job copies at most \(files.settings.fileBytesMax) (file.bytes)")
         }
     }
 

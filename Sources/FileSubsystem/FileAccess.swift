@@ -23,6 +23,8 @@ struct FileAccess: Sendable {
     let parseThreads: FileThreads
     let settings: FileSettings
     let metrics: FileMetrics
+    /// Who appends to a file.
+    let turns = Turns()
 
     /// Bytes of a large file that are dealt with in one step: about a millisecond, after which others have their turn.
     static let stepBytes = 1 << 20

@@ -16,7 +16,7 @@ public struct FileSettings: Sendable {
     public var queueMax = 10_000
     /// The most bytes of a file that a result holds. Base64 and JSON make them more: `limits.output_bytes` must hold that.
     public var readBytesMax = 256 << 10
-    /// The largest file that one job copies, or appends to, in bytes.
+    /// The largest file that one job copies, or that appending makes, in bytes.
     public var fileBytesMax: Int64 = 64 << 30
     /// The largest document that is parsed, in bytes.
     public var documentBytesMax: Int64 = 16 << 30

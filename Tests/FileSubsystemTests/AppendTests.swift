@@ -102,4 +102,26 @@ struct AppendTests {
         let bytes = try Data(contentsOf: URL(filePath: workplace.at("root/\(journal)"))).count
         #expect(bytes == 50 * AppendJournal.noteBytes)
     }
+
+    @Test("makes no file larger than it may")
+    func bound() async throws {
+        let workplace = try Workplace { $0.fileBytesMax = 10 }
+        _ = try await workplace.text(AppendParameters(path: "data:log", content: "0123456789"), key: "1")
+        #expect(
+            try await workplace.failure(AppendParameters(path: "data:log", content: "x"), key: "2") == "file.too-large")
+        #expect(try workplace.text("root/log") == "0123456789")
+    }
+
+    @Test("leaves the line when its task is cancelled, and the others go on")
+    func cancelled() async throws {
+        let turns = Turns()
+        try await turns.inTurn("a") {
+            let waiting = Task { try await turns.inTurn("a") { Issue.record("it had no turn") } }
+            waiting.cancel()
+            await #expect(throws: CancellationError.self) { try await waiting.value }
+            // Another path's line is another.
+            try await turns.inTurn("b") {}
+        }
+        #expect(try await turns.inTurn("a") { 1 } == 1)
+    }
 }
