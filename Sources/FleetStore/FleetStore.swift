@@ -82,6 +82,7 @@ enum SQL {
     static let fill = statement("fill", PackageResources.fill_sql)
     static let ledgerSize = statement("ledger-size", PackageResources.ledger_size_sql)
     static let countDone = statement("count-done", PackageResources.count_done_sql)
+    static let endsDone = statement("ends-done", PackageResources.ends_done_sql)
     static let wait = statement("wait", PackageResources.wait_sql)
     static let unwait = statement("unwait", PackageResources.unwait_sql)
     static let runAlone = statement("run-alone", PackageResources.run_alone_sql)

@@ -45,6 +45,11 @@ extension FleetStore {
             indexBytes: Int(try row.get("index_bytes", as: Int64.self)))
     }
 
+    package func endsOfJobs(keyPrefix: String) async throws -> [Double] {
+        try await pool.execute(SQL.endsDone, [.text(keyPrefix)]).map { try $0.get(0) }
+    }
+
+    /// How many jobs have succeeded whose keys begin so.
     package func countJobs(keyPrefix: String) async throws -> Int {
         Int(try await pool.execute(SQL.countDone, [.text(keyPrefix)]).only().get(0, as: Int64.self))
     }

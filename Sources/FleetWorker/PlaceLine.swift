@@ -151,7 +151,7 @@ package struct PlaceLine {
         guard isLacking || isSpare || isNews && held > 0 else { return nil }
         isNews = false
         askedAt = now
-        question = (taken.count, kept, line.all.reduce(0) { max($0, $1.id) })
+        question = (taken.count, kept, line.lastID)
         return PlacesQuestion(name: name, rule: rule.name, used: taken.count, wanted: kept)
     }
 

@@ -250,7 +250,7 @@ package struct RateLine {
         asked.unused = unused
         unused = 0
         givenBackAt = now
-        question = (askedFor, line.all.reduce(0) { max($0, $1.id) })
+        question = (askedFor, line.lastID)
         return asked
     }
 

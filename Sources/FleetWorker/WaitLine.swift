@@ -16,6 +16,9 @@ struct WaitLine<Waiter> {
         order.append(id)
     }
 
+    /// Nobody in line has a higher one.
+    var lastID: Int64 { order.last ?? 0 }
+
     var first: (id: Int64, waiter: Waiter)? {
         mutating get {
             while head < order.count {

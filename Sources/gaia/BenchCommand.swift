@@ -13,7 +13,7 @@ struct BenchCommand: AsyncParsableCommand {
         subcommands: [
             Throughput.self, Mixed.self, Latency.self, Enqueue.self, Idle.self, Floor.self, Peers.self, Scale.self,
             Ledger.self,
-            Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self, WorkerOfBench.self,
+            Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self, Limits.self, WorkerOfBench.self,
         ])
 
     struct Throughput: AsyncParsableCommand {
@@ -138,6 +138,8 @@ struct BenchRun: Sendable {
     let keyPrefix: String
     /// Of how many types they are, in turns.
     let types: [JobType]
+    /// What each is given.
+    let payload: String
     let residentBytes: @Sendable () -> Int
 
     /// Jobs in one publish call, and how many of these are under way.
@@ -146,13 +148,14 @@ struct BenchRun: Sendable {
 
     init(
         _ configuration: FleetConfiguration, jobs: Int, keyPrefix: String = "bench-",
-        types: [JobType] = [NoopParameters.type],
+        types: [JobType] = [NoopParameters.type], payload: String = "{}",
         residentBytes: @escaping @Sendable () -> Int = { 0 }
     ) {
         self.configuration = configuration
         self.jobs = jobs
         self.keyPrefix = keyPrefix
         self.types = types
+        self.payload = payload
         self.residentBytes = residentBytes
     }
 
@@ -160,7 +163,7 @@ struct BenchRun: Sendable {
     ///
     /// - Returns: seconds to the last confirm.
     private func publish(_ producer: JobProducer, batch: Int = batch, lanes: Int = lanes) async throws -> Double {
-        let payload = Array("{}".utf8)
+        let payload = Array(payload.utf8)
         let begin = ContinuousClock.now
         try await withThrowingTaskGroup(of: Void.self) { group in
             for lane in 0..<lanes {

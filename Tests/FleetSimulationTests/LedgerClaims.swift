@@ -51,7 +51,7 @@ extension LedgerModel {
         if row.state != .running { return .ended(row.state, attempt: row.attempt) }
         return .claimed(
             token: row.token, attempt: row.attempt, attemptsMax: row.attemptsMax, crashes: row.crashes,
-            age: now - row.createdAt)
+            age: now - (row.dueAt ?? row.createdAt))
     }
 
     private func isSame(_ row: JobRow, _ question: ClaimQuestion) -> Bool {
@@ -82,6 +82,7 @@ extension LedgerModel {
         row.attempt += chargedAttempt(old, isCalledOff)
         row.token = nextToken(old)
         row.owner = owner
+        if old.token == 0 { row.dueAt = old.dueAt ?? old.notBefore }
         row.notBefore = nil
         row.isRepeatable = question.isRepeatable
         row.isAlone = false

@@ -59,6 +59,8 @@ struct JobRow: Sendable, Equatable {
     var replyTo: Int?
     var createdAt: Int64
     var notBefore: Int64?
+    /// When one for later was due.
+    var dueAt: Int64?
     var isRepeatable = true
     var crashes = 0
     var isAlone = false

@@ -145,6 +145,7 @@ extension LedgerModel {
             {
                 jobs[delivery.key]?.state = .queued
                 jobs[delivery.key]?.notBefore = nil
+                if row.token == 0 { jobs[delivery.key]?.dueAt = row.dueAt ?? time }
             }
             guard let row = agenda[delivery.key], isStruckOut(row, by: delivery) else { continue }
             agenda[delivery.key] = nil

@@ -213,7 +213,7 @@ struct RealLedger: Sendable {
         try await pool.script(
             """
             update gaia.worker set lease_until = lease_until \(by);
-            update gaia.job set not_before = not_before \(by), created_at = created_at \(by);
+            update gaia.job set not_before = not_before \(by), created_at = created_at \(by), due_at = due_at \(by);
             update gaia.agenda set due_at = due_at \(by);
             update gaia.lock_waiter set until = until \(by);
             """)

@@ -391,5 +391,5 @@ revoke execute on function gaia.limit_names_max, gaia.limit_rules_max, gaia.limi
     gaia.limit_share, gaia.limit_sweep, gaia.limit_check_name, gaia.limit_set, gaia.limit_remove, gaia.limit_close,
     gaia.limit_open from public;
 
--- When a job for later was due first.
+-- When a job for later was due: its age counts from there, not from when it was given to the fleet.
 alter table gaia.job add column due_at timestamptz;

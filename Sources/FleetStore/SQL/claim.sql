@@ -61,7 +61,7 @@ with arrived as (
                 where w.id = j.worker and w.epoch = j.epoch and w.state <> 'gone' and w.lease_until > now()))))
     returning j.subsystem, j.key, j.attempt, j.attempts_max, j.token,
         (extract(epoch from j.deadline_at - now()) * 1000)::int8 as deadline_ms, j.state,
-        (extract(epoch from now() - coalesce(j.replayed_at, j.created_at)) * 1000)::int8 as age_ms, j.crashes, j.finished_at,
+        (extract(epoch from now() - coalesce(j.replayed_at, j.due_at, j.created_at)) * 1000)::int8 as age_ms, j.crashes, j.finished_at,
         case when j.state <> 'running' then ((j.errors -> -1) - 'at')::text end as error,
         j.reply_to, j.correlation_id,
         -- Set on a row that was updated: so this tells those that were there.
