@@ -45,6 +45,7 @@ extension FleetStore {
             indexBytes: Int(try row.get("index_bytes", as: Int64.self)))
     }
 
+    /// When the jobs ended that have succeeded and whose keys begin so: seconds since 1970, in order.
     package func endsOfJobs(keyPrefix: String) async throws -> [Double] {
         try await pool.execute(SQL.endsDone, [.text(keyPrefix)]).map { try $0.get(0) }
     }

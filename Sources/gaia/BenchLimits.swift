@@ -82,7 +82,7 @@ extension BenchCommand {
                 if second == seconds / 2 { try await fleet.killAndWait(names[0]) }
             }
             let ends = try await store.endsOfJobs(keyPrefix: run.keyPrefix)
-            try await store.removeLimit(name)
+            _ = try await store.removeLimit(name)
             try await fleet.stop(Array(names.dropFirst()))
             let counts = Self.counts(ends, within: Double(Self.window), upTo: Double(seconds) - 1)
             return LimitFigures.Held(
