@@ -81,7 +81,7 @@ func accepts(_ port: UInt16) -> Bool {
 func listeningAddresses(ports: Set<UInt16>) throws -> Set<String> {
     var found: Set<String> = []
     // The kernel's table is no snapshot: an entry can be missed while others come and go.
-    for _ in 0..<100 where found.isEmpty {
+    for _ in 0..<2_000 where found.isEmpty {
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             for line in try String(contentsOfFile: table, encoding: .utf8).split(separator: "\n").dropFirst() {
                 let fields = line.split(separator: " ")
