@@ -137,7 +137,7 @@ let package = Package(
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
                 "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "ProcessSubsystem",
-                "NetworkClient",
+                "NetworkClient", "FileLoad", "ProcessLoad", "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
             ],

@@ -51,6 +51,14 @@ public struct APISubsystem: Subsystem {
             breakers: caller.breakers.statuses(atMost: APIStatus.breakersMax))
     }
 
+    /// Hosts whose breakers are not closed.
+    public var notices: [String] {
+        status.breakers.filter { $0.state != CircuitBreaker.State.closed.rawValue }.map { breaker in
+            "breaker of \(breaker.host) is \(breaker.state): \(breaker.failures) of \(breaker.calls) calls failed"
+                + (breaker.pauseMilliseconds.map { ", none goes out for \($0) ms" } ?? "")
+        }
+    }
+
     /// Ends all calls and closes the connections.
     public func close() async { await caller.curl.close() }
 

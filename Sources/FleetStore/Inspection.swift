@@ -1,4 +1,5 @@
 import FleetModel
+import FoundationEssentials
 import PostgresClient
 
 /// One job as `gaia job show` presents it.
@@ -112,9 +113,13 @@ extension FleetStore {
             let (busy, slots, waiting): ([Int32], [Int32], [Int32]) = (
                 try row.get("load_busy"), try row.get("load_slots"), try row.get("load_waiting")
             )
+            let notices = try row.get("load_notices", as: [String].self).map {
+                try JSONDecoder().decode([String].self, from: Data($0.utf8))
+            }
             return names.indices.map {
                 WorkerLoad.Subsystem(
-                    name: names[$0], busy: Int(busy[$0]), slots: Int(slots[$0]), waiting: Int(waiting[$0]))
+                    name: names[$0], busy: Int(busy[$0]), slots: Int(slots[$0]), waiting: Int(waiting[$0]),
+                    notices: notices[$0])
             }
         }
         return try await pool.execute(SQL.statusWorkers).map { row in

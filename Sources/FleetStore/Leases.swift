@@ -1,4 +1,5 @@
 import FleetModel
+import FoundationEssentials
 import PostgresClient
 
 /// How a worker introduces itself.
@@ -24,9 +25,15 @@ public struct WorkerLoad: Sendable {
         public let name: String
         /// Jobs that have a slot, the slots that the subsystem has now, and jobs that were delivered and wait for one.
         public let busy, slots, waiting: Int
+        /// What is amiss with what it holds, in words; so many are kept, and so many characters of each.
+        public let notices: [String]
 
-        public init(name: String, busy: Int, slots: Int, waiting: Int) {
+        static let noticesMax = 10
+        static let noticeCharactersMax = 200
+
+        public init(name: String, busy: Int, slots: Int, waiting: Int, notices: [String] = []) {
             (self.name, self.busy, self.slots, self.waiting) = (name, busy, slots, waiting)
+            self.notices = notices.prefix(Self.noticesMax).map { String($0.prefix(Self.noticeCharactersMax)) }
         }
     }
 
@@ -36,12 +43,16 @@ public struct WorkerLoad: Sendable {
 
     public init(busy: Int, subsystems: [Subsystem] = []) { (self.busy, self.subsystems) = (busy, subsystems) }
 
-    /// `{"api": {"busy": 3, "slots": 20, "waiting": 0}}`; a subsystem's name needs no quoting.
+    /// `{"api": {"busy": 3, "slots": 20, "waiting": 0, "notices": []}}`; a subsystem's name needs no quoting.
     var document: String {
-        let members = subsystems.sorted { $0.name < $1.name }.map {
-            #""\#($0.name)":{"busy":\#($0.busy),"slots":\#($0.slots),"waiting":\#($0.waiting)}"#
+        get throws {
+            let members = try subsystems.sorted { $0.name < $1.name }.map {
+                let notices = String(decoding: try JSONEncoder().encode($0.notices), as: UTF8.self)
+                return
+                    #""\#($0.name)":{"busy":\#($0.busy),"slots":\#($0.slots),"waiting":\#($0.waiting),"notices":\#(notices)}"#
+            }
+            return "{" + members.joined(separator: ",") + "}"
         }
-        return "{" + members.joined(separator: ",") + "}"
     }
 }
 
@@ -74,7 +85,7 @@ extension FleetStore {
             SQL.renewWorker,
             [
                 .int64(owner.worker), .int32(owner.epoch), .int64(lease.milliseconds), .int32(Int32(load.busy)),
-                .text(draining ? "draining" : "live"), .text(load.document),
+                .text(draining ? "draining" : "live"), .text(try load.document),
             ])
         return !rows.isEmpty
     }

@@ -32,6 +32,9 @@ public struct WorkerConfiguration: Sendable {
     /// scheduled, to its end.
     public var slow: Duration = .seconds(10)
 
+    /// What is amiss with what subsystems hold, by subsystem: asked for at each renewal of the lease, shown by `gaia status`.
+    public var notices: @Sendable () -> [String: [String]] = { [:] }
+
     /// Where this process is to die, for tests.
     public var fault: FaultPoint? = .ofEnvironment
 

@@ -14,8 +14,11 @@ public enum ProcessLoad {
         public struct Row: Encodable, Sendable {
             public let median: Double
             public let best: Double
+            /// In milliseconds, in their order.
+            public let rounds: [Double]
 
             init(_ rounds: [Double]) {
+                self.rounds = rounds
                 let sorted = rounds.sorted()
                 median = sorted[sorted.count / 2]
                 best = sorted[0]

@@ -15,8 +15,8 @@ extension BenchCommand {
             abstract: "Jobs of all subsystems at once, for a minute.",
             discussion: """
                 Starts private servers, a dispatcher, workers and an HTTP server on this machine, and keeps so many jobs of
-                each kind under way: HTTP calls to a server that takes 20 ms, files written, read, hashed and parsed, probes
-                and small downloads. A job's time runs from its publishing to its result.
+                each kind under way: HTTP calls to a server that takes 20 ms, files written, read, hashed and parsed, programs,
+                names asked of dnsmasq, probes and small downloads. A job's time runs from its publishing to its result.
                 """)
 
         @Option(name: .long, help: "For how many seconds.")
@@ -34,17 +34,24 @@ extension BenchCommand {
         func run() async throws {
             try await output.report(title: "all subsystems at once") {
                 let files = try MixedFiles()
-                let result: Result<(Machine, MixedFigures), any Error>
-                do { result = .success(try await measure(files)) } catch { result = .failure(error) }
+                let result = await Result { try await measure(files) }
                 try files.remove()
                 return try result.get()
             }
         }
 
         private func measure(_ files: MixedFiles) async throws -> (Machine, MixedFigures) {
+            let names = try await PrivateNameServer(["--local-ttl=60", "--address=/many.test/192.0.2.7"])
+            let result = await Result { try await measure(files, namesPort: names.port) }
+            try await names.stop()
+            return try result.get()
+        }
+
+        private func measure(_ files: MixedFiles, namesPort: UInt16) async throws -> (Machine, MixedFigures) {
             try await withTarget { port in
                 let kinds = MixedKind.all(port: port)
-                return try await withBenchStack(settings: MixedKind.settings(files)) { loaded, fleet, stack in
+                let settings = MixedKind.settings(files, namesPort: namesPort)
+                return try await withBenchStack(settings: settings) { loaded, fleet, stack in
                     let figures = try await loaded.withStore("gaia bench") { store in
                         try await store.migrate()
                         let names = (1...workers).map { "worker-\($0)" }

@@ -342,7 +342,11 @@ struct FleetStatus: Encodable {
         let states: [String: Int]
     }
     struct Worker: Encodable {
-        struct Load: Encodable { let busy, slots, waiting: Int }
+        struct Load: Encodable {
+            let busy, slots, waiting: Int
+            /// What is amiss, in words.
+            let notices: [String]
+        }
         let load: [String: Load]
         let id: Int64
         let name, state, version: String
@@ -406,7 +410,7 @@ struct FleetStatus: Encodable {
             Worker(
                 load: Dictionary(
                     uniqueKeysWithValues: $0.load.map {
-                        ($0.name, Worker.Load(busy: $0.busy, slots: $0.slots, waiting: $0.waiting))
+                        ($0.name, Worker.Load(busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices))
                     }), id: $0.id, name: $0.name, state: $0.state, version: $0.version, subsystems: $0.subsystems,
                 busy: $0.busy, slots: $0.slots, epoch: $0.epoch, leaseMilliseconds: $0.leaseMilliseconds)
         }
@@ -444,6 +448,12 @@ struct FleetStatus: Encodable {
                         worker.state == "gone" ? "-" : "\(worker.leaseMilliseconds / 1_000) s", "\(worker.epoch)",
                     ]
                 }))
+        let notices = workers.filter { $0.state != "gone" }.flatMap { worker in
+            worker.load.sorted { $0.key < $1.key }.flatMap { name, load in
+                load.notices.map { "\(worker.name), \(name): \($0)" }
+            }
+        }
+        if !notices.isEmpty { parts.append(notices.joined(separator: "\n")) }
         if !pauses.isEmpty {
             parts.append("resting: \(pauses.joined(separator: ", ")); gaia resume lets it go on")
         }

@@ -65,9 +65,11 @@ struct WorkerCommand: AsyncParsableCommand {
         try await report {
             let loaded = try settings.load()
             let registry = MetricsRegistry()
-            try await Catalogue.withHandlers(loaded, registry) { definitions in
+            try await Catalogue.withHandlers(loaded, registry) { handlers in
+                var configuration = try WorkerConfiguration(loaded, name: name)
+                configuration.notices = handlers.notices
                 let worker = Worker(
-                    try WorkerConfiguration(loaded, name: name), definitions: definitions, logger: loaded.logger,
+                    configuration, definitions: handlers.definitions, logger: loaded.logger,
                     onReady: { StartUpCode.release() })
                 registry.collect(worker.metrics)
                 try await serve([worker] + (try loaded.metrics(registry).map { [$0] } ?? []), logger: loaded.logger)

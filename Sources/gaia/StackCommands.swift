@@ -160,9 +160,11 @@ struct UpCommand: AsyncParsableCommand {
             HTTPService($0, after: dispatching.isReached, logger: loaded.logger)
         }
         let registry = MetricsRegistry()
-        try await Catalogue.withHandlers(loaded, registry) { definitions in
+        try await Catalogue.withHandlers(loaded, registry) { handlers in
+            var configuration = try WorkerConfiguration(loaded)
+            configuration.notices = handlers.notices
             let worker = Worker(
-                try WorkerConfiguration(loaded), definitions: definitions, logger: loaded.logger
+                configuration, definitions: handlers.definitions, logger: loaded.logger
             ) { ready.partIsReady() }
             registry.collect(worker.metrics)
             var services: [any Service] = [dispatcher, worker]

@@ -55,6 +55,13 @@ enum Catalogue {
         ]
     }
 
+    /// What a worker is made of.
+    struct Handlers: Sendable {
+        var definitions: [JobDefinition]
+        /// What is amiss, by subsystem.
+        let notices: @Sendable () -> [String: [String]]
+    }
+
     /// The family of the no-op job, which every worker has.
     private static let own = NoopParameters.type.subsystem
 
@@ -64,7 +71,7 @@ enum Catalogue {
     /// Runs `body` with the handlers that a worker with these settings serves. What they hold is given back when this
     /// returns: a thread that is still in C code while the process exits would crash it.
     static func withHandlers<Value>(
-        _ settings: FleetConfiguration, _ metrics: MetricsRegistry, _ body: ([JobDefinition]) async throws -> Value
+        _ settings: FleetConfiguration, _ metrics: MetricsRegistry, _ body: (Handlers) async throws -> Value
     ) async throws -> Value {
         let named = settings.workerSubsystems
         for name in named where !subsystems.contains(name) {
@@ -82,37 +89,44 @@ enum Catalogue {
             throw CommandFailure(
                 .configuration, "worker.subsystems names '\(entry.name)', which needs \(needs.setting); set it")
         }
-        return try await with(served, settings, metrics) { definitions in
-            try await body((named.isEmpty || named.contains(own) ? [NoopParameters.definition] : []) + definitions)
+        return try await with(served, settings, metrics) { handlers in
+            var handlers = handlers
+            if named.isEmpty || named.contains(own) { handlers.definitions.append(NoopParameters.definition) }
+            return try await body(handlers)
         }
     }
 
     /// All types, for commands that only describe.
     static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async throws -> Value {
-        try await with(entries, try FleetConfiguration(environment: [:]), MetricsRegistry()) { definitions in
-            try await body([NoopParameters.definition] + definitions)
+        try await with(entries, try FleetConfiguration(environment: [:]), MetricsRegistry()) { handlers in
+            try await body([NoopParameters.definition] + handlers.definitions)
         }
     }
 
     private static func with<Value>(
         _ entries: [Entry], _ settings: FleetConfiguration, _ metrics: MetricsRegistry,
-        _ body: ([JobDefinition]) async throws -> Value
+        _ body: (Handlers) async throws -> Value
     ) async throws -> Value {
         let files: FileSubsystem
         do { files = try FileSubsystem(try settings.fileSettings(), metrics: metrics) } catch let error as FileError {
             throw ConfigurationError("file.roots (\(Setting.variable(of: "file.roots"))): \(error)")
         }
         let parts = Parts(settings: settings, metrics: metrics, files: files)
-        var made: [any Subsystem] = []
+        var made: [(name: String, subsystem: any Subsystem)] = []
         let result: Result<Value, any Error>
         do {
-            for entry in entries { made.append(try entry.make(parts)) }
-            result = .success(try await body(made.flatMap(\.definitions)))
+            for entry in entries { made.append((entry.name, try entry.make(parts))) }
+            let complete = made
+            result = .success(
+                try await body(
+                    Handlers(definitions: complete.flatMap(\.subsystem.definitions)) {
+                        Dictionary(uniqueKeysWithValues: complete.map { ($0.name, $0.subsystem.notices) })
+                    }))
         } catch {
             result = .failure(error)
         }
         // Files last, since the others write with its threads.
-        for subsystem in made where !(subsystem is FileSubsystem) { await subsystem.close() }
+        for (_, subsystem) in made where !(subsystem is FileSubsystem) { await subsystem.close() }
         await files.close()
         return try result.get()
     }

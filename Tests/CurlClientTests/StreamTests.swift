@@ -40,18 +40,21 @@ extension ServerTests {
 
         @Test("takes no more memory than its window, whatever its size")
         func memory() async throws {
-            try await TestServer.with { server async throws in
-                try await withClient { client async throws in
-                    let before = residentBytes()
-                    let peak = Atomic(before)
-                    let bytes = Atomic(0)
-                    _ = try await client.perform(flow(server, mib: 512)) { piece in
-                        guard case .bytes(let piece) = piece else { return }
-                        bytes.wrappingAdd(piece.count, ordering: .relaxed)
-                        peak.max(residentBytes(), ordering: .relaxed)
+            // In a process that nothing else takes memory of.
+            await #expect(processExitsWith: .success) {
+                try await TestServer.with { server async throws in
+                    try await withClient { client async throws in
+                        let before = residentBytes()
+                        let peak = Atomic(before)
+                        let bytes = Atomic(0)
+                        _ = try await client.perform(flow(server, mib: 512)) { piece in
+                            guard case .bytes(let piece) = piece else { return }
+                            bytes.wrappingAdd(piece.count, ordering: .relaxed)
+                            peak.max(residentBytes(), ordering: .relaxed)
+                        }
+                        #expect(bytes.load(ordering: .relaxed) == 512 << 20)
+                        #expect(peak.load(ordering: .relaxed) - before < 96 << 20)
                     }
-                    #expect(bytes.load(ordering: .relaxed) == 512 << 20)
-                    #expect(peak.load(ordering: .relaxed) - before < 96 << 20)
                 }
             }
         }
@@ -84,23 +87,26 @@ extension ServerTests {
 
         @Test("does not gather what a packed answer unpacks to")
         func packed() async throws {
-            try await TestServer.with { server async throws in
-                try await withClient { client async throws in
-                    let largest = Atomic(0)
-                    let bytes = Atomic(0)
-                    let before = residentBytes()
-                    let peak = Atomic(before)
-                    var request = CurlRequest(url: server.url("/gzip?mib=256"))
-                    request.maxResponseBytes = 256 << 20
-                    _ = try await client.perform(request) { piece in
-                        guard case .bytes(let piece) = piece else { return }
-                        bytes.wrappingAdd(piece.count, ordering: .relaxed)
-                        largest.max(piece.count, ordering: .relaxed)
-                        peak.max(residentBytes(), ordering: .relaxed)
+            // In a process that nothing else takes memory of.
+            await #expect(processExitsWith: .success) {
+                try await TestServer.with { server async throws in
+                    try await withClient { client async throws in
+                        let largest = Atomic(0)
+                        let bytes = Atomic(0)
+                        let before = residentBytes()
+                        let peak = Atomic(before)
+                        var request = CurlRequest(url: server.url("/gzip?mib=256"))
+                        request.maxResponseBytes = 256 << 20
+                        _ = try await client.perform(request) { piece in
+                            guard case .bytes(let piece) = piece else { return }
+                            bytes.wrappingAdd(piece.count, ordering: .relaxed)
+                            largest.max(piece.count, ordering: .relaxed)
+                            peak.max(residentBytes(), ordering: .relaxed)
+                        }
+                        #expect(bytes.load(ordering: .relaxed) == 256 << 20)
+                        #expect(largest.load(ordering: .relaxed) <= (336 << 10))
+                        #expect(peak.load(ordering: .relaxed) - before < 96 << 20)
                     }
-                    #expect(bytes.load(ordering: .relaxed) == 256 << 20)
-                    #expect(largest.load(ordering: .relaxed) <= (336 << 10))
-                    #expect(peak.load(ordering: .relaxed) - before < 96 << 20)
                 }
             }
         }
@@ -293,12 +299,11 @@ extension ServerTests {
                 #expect(error?.kind == .closed)
             }
         }
-
-        private func flow(_ server: TestServer, mib: Int) -> CurlRequest {
-            CurlRequest(
-                url: server.url("/flow?mib=\(mib)"), timeout: .seconds(60), maxResponseBytes: mib << 20)
-        }
     }
+}
+
+private func flow(_ server: TestServer, mib: Int) -> CurlRequest {
+    CurlRequest(url: server.url("/flow?mib=\(mib)"), timeout: .seconds(60), maxResponseBytes: mib << 20)
 }
 
 /// Keeps what it is handed.

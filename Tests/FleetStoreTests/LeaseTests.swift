@@ -29,6 +29,29 @@ struct LeaseTests {
         }
     }
 
+    @Test("What a worker tells of its subsystems is told again, bounded")
+    func load() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            let worker = try await ledger.worker("w", lease: .seconds(10))
+            let quoted = "\"all\" of 127.0.0.1:80 is left alone\n\u{e9}"
+            let load = WorkerLoad(
+                busy: 3,
+                subsystems: [
+                    .init(
+                        name: "api", busy: 2, slots: 5, waiting: 1,
+                        notices: [quoted] + Array(repeating: String(repeating: "x", count: 300), count: 20)),
+                    .init(name: "file", busy: 1, slots: 4, waiting: 0),
+                ])
+            #expect(try await ledger.store.renew(worker, lease: .seconds(100), load: load, draining: false))
+            let told = try #require(try await ledger.store.workers().first).load
+            #expect(told.map(\.name) == ["api", "file"])
+            #expect((told[0].busy, told[0].slots, told[0].waiting) == (2, 5, 1))
+            #expect(told[0].notices.first == quoted)
+            #expect(told[0].notices.count == 10 && told[0].notices.last?.count == 200)
+            #expect(told[1].notices.isEmpty)
+        }
+    }
+
     @Test("A worker that gives its lease back is gone, owns nothing, and what waited for it is due")
     func release() async throws {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in

@@ -15,7 +15,7 @@ struct LimitTests {
 
     @Test("A download keeps to its job's own limit", arguments: [1_000_000, 10_000_000, 100_000_000])
     func ownLimit(_ rate: Int) async throws {
-        try await Nginx.with { nginx in
+        try await PrivateWebServer.with { nginx in
             try await Desk.with { desk in
                 let output = try await desk.download(
                     DownloadParameters(url: try nginx.url(rate * 2), path: "data:a", bytesPerSecond: rate))
@@ -27,7 +27,7 @@ struct LimitTests {
 
     @Test("Downloads together keep to the fleet's limit")
     func fleetLimit() async throws {
-        try await Nginx.with { nginx in
+        try await PrivateWebServer.with { nginx in
             let rate = 8_000_000
             let limits = UnsharedLimits(rates: ["network.bytes": .init(perSecond: Double(rate), burst: 100_000)])
             try await Desk.with { desk in
@@ -42,7 +42,7 @@ struct LimitTests {
 
     @Test("Without room in the fleet's limit a download is postponed, and what it has is kept")
     func postponed() async throws {
-        try await Nginx.with { nginx in
+        try await PrivateWebServer.with { nginx in
             let limits = UnsharedLimits(rates: ["network.bytes": .init(perSecond: 1_000, burst: 200_000)])
             try await Desk.with({ $0.limitWait = .milliseconds(100) }) { desk in
                 let parameters = DownloadParameters(url: try nginx.url(4_000_000), path: "data:a")
@@ -139,7 +139,7 @@ struct LimitTests {
 
     @Test("nginx's files are gone on with after a break")
     func nginx() async throws {
-        try await Nginx.with { nginx in
+        try await PrivateWebServer.with { nginx in
             let url = try nginx.url(5_000_000)
             try await Desk.with { desk in
                 let slow = Task {

@@ -21,7 +21,7 @@ struct NetworkLoadTests {
 
     @Test("Limits are kept beside curl's own, and a thousand connections held")
     func transfers() async throws {
-        try await Nginx.with { nginx in
+        try await PrivateWebServer.with { nginx in
             let server = try await FileServer()
             try await Desk.with({ $0.idleTimeout = .seconds(60) }) { desk in
                 let load = NetworkLoad(desk.subsystem)

@@ -9,40 +9,27 @@ import Testing
 /// dnsmasq, as the authority for `zone.test`, or with one address for all names below `many.test`.
 final class NameService: Sendable {
     let endpoint: Endpoint
-    private let process: ChildProcess
+    private let server: PrivateNameServer
 
     static let shared = Task { try await NameService(isAuthority: true) }
 
     init(isAuthority: Bool) async throws {
-        var arguments = [
-            "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--listen-address=127.0.0.1",
-            "--bind-interfaces", "--log-facility=-", "--cache-size=0", "--local-ttl=600",
-            "--address=/many.test/192.0.2.7",
-        ]
+        var options = ["--local-ttl=600", "--address=/many.test/192.0.2.7"]
         if isAuthority {
-            arguments += [
+            options += [
                 "--auth-server=ns.zone.test,lo", "--auth-zone=zone.test", "--auth-ttl=600",
                 "--host-record=a.zone.test,192.0.2.1,2001:db8::1", "--host-record=rebound.zone.test,127.0.0.1",
                 "--cname=alias.zone.test,a.zone.test",
             ]
         }
-        // Another may take the port in between.
-        for _ in 0..<20 {
-            let port = UInt16.random(in: 20_000...32_000)
-            let process = try ChildProcess.start(
-                executable: "/usr/sbin/dnsmasq", arguments: arguments + ["--port=\(port)"], output: .capture)
-            if try await process.awaitOutput(containing: "started", within: .seconds(20)),
-                let endpoint = Endpoint(address: "127.0.0.1", port: port)
-            {
-                self.process = process
-                self.endpoint = endpoint
-                return
-            }
+        server = try await PrivateNameServer(options)
+        guard let endpoint = Endpoint(address: "127.0.0.1", port: server.port) else {
+            throw Failure("the name server's address is none")
         }
-        throw Failure("dnsmasq does not start")
+        self.endpoint = endpoint
     }
 
-    func stop() async throws { try await process.stop() }
+    func stop() async throws { try await server.stop() }
 }
 
 @Suite("Names looked up by jobs", .timeLimit(.minutes(2)))
