@@ -41,7 +41,9 @@ extension BenchCommand {
         }
 
         private func measure(_ files: MixedFiles) async throws -> (Machine, MixedFigures) {
-            let names = try await PrivateNameServer(["--local-ttl=60", "--address=/many.test/192.0.2.7"])
+            let names = try await PrivateNameServer([
+                "--local-ttl=60", "--address=/many.test/192.0.2.7", "--address=/many.test/2001:db8::7",
+            ])
             let result = await Result { try await measure(files, namesPort: names.port) }
             try await names.stop()
             return try result.get()
