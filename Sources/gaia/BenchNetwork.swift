@@ -72,7 +72,9 @@ extension BenchCommand {
             let (machine, (shares, rounds)) = try await BurstRun.with(workers: workers, settings: settings) {
                 run, store in
                 var shares: [LoadFigures.Row] = []
-                for rate in rates { shares.append(try await shared(rate, web, run, store)) }
+                for (number, rate) in rates.enumerated() {
+                    shares.append(try await shared(rate, number, web, run, store))
+                }
                 let rounds = try await run.rounds(3, "connections") { number in
                     (0..<connections).map { job("open-\(number)-\($0)", slow) }
                 }
@@ -122,14 +124,14 @@ extension BenchCommand {
 
         /// Downloads by all workers under one limit: what they take together.
         private func shared(
-            _ rate: Int, _ web: PrivateWebServer, _ run: BurstRun, _ store: FleetStore
+            _ rate: Int, _ number: Int, _ web: PrivateWebServer, _ run: BurstRun, _ store: FleetStore
         ) async throws -> LoadFigures.Row {
             Progress.shared.show("\(rate / 1_000) kB/s shared by \(workers) workers …")
             let downloads = 2 * workers
             let bytes = rate * seconds / downloads
             try await store.setLimit("network.bytes", rate: Double(rate))
             let url = try web.url(bytes)
-            let round = try await run.run((0..<downloads).map { job("shared-\(rate)-\($0)", url) })
+            let round = try await run.run((0..<downloads).map { job("shared-\(number)-\($0)", url) })
             _ = try await store.removeLimit("network.bytes")
             if let failure = round.failures.first { throw CommandFailure(.workFailed, failure) }
             let measured = Double(bytes * downloads) / round.milliseconds * 1_000 / 1e6
