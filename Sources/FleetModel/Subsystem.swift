@@ -3,6 +3,11 @@ public protocol Subsystem: Sendable {
     /// The kinds of job that it runs.
     var definitions: [JobDefinition] { get }
 
+    /// How many of its jobs a worker can run at once, where each holds something that cannot be had twice, such as a browser's
+    /// tab; nil where it is a matter of configuration alone. Such slots are not lent and not borrowed, and no more jobs are
+    /// delivered than there are of them.
+    var places: Int? { get }
+
     /// What somebody who looks at the fleet should know of it just now, as "127.0.0.1:80 is left alone for 4 s"; empty when
     /// all is well. `gaia status` shows the first ten, up to 200 characters of each.
     var notices: [String] { get }
@@ -12,5 +17,6 @@ public protocol Subsystem: Sendable {
 }
 
 extension Subsystem {
+    public var places: Int? { nil }
     public var notices: [String] { [] }
 }

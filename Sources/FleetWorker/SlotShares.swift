@@ -20,11 +20,14 @@ package struct SlotShares: Sendable, Equatable {
     package static let reserveShare = 4
 
     private let declared: [String: Int]
+    /// Those that take no part.
+    private let fixed: Set<String>
     package private(set) var slots: [String: Int]
     private var calm: [String: Int] = [:]
 
-    package init(declared: [String: Int]) {
+    package init(declared: [String: Int], fixed: Set<String> = []) {
         self.declared = declared
+        self.fixed = fixed
         slots = declared
     }
 
@@ -33,7 +36,7 @@ package struct SlotShares: Sendable, Equatable {
     /// - Returns: subsystems whose number of slots has changed.
     package mutating func tick(_ loads: [String: Load]) -> Set<String> {
         let before = slots
-        let names = declared.keys.sorted()
+        let names = declared.keys.filter { !fixed.contains($0) }.sorted()
         for name in names {
             let load = loads[name] ?? Load(busy: 0, waiting: 0)
             calm[name] = load.waiting > 0 ? 0 : min(calm[name, default: 0] + 1, Self.calmTicks)

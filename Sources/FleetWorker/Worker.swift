@@ -73,7 +73,8 @@ public final class Worker: Service {
             subscriptions: subsystems.flatMap { subsystem in
                 [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)].map {
                     AMQPSubscription(
-                        queue: $0, prefetch: configuration.prefetch(slots: configuration.slots(of: subsystem)),
+                        queue: $0,
+                        prefetch: configuration.prefetch(of: subsystem, slots: configuration.slots(of: subsystem)),
                         consumerTag: configuration.name)
                 }
             },
@@ -89,7 +90,7 @@ public final class Worker: Service {
         store = FleetStore(pool: pool)
         let slots = Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) })
         intake = Intake(slots: slots)
-        shares = Mutex(SlotShares(declared: slots))
+        shares = Mutex(SlotShares(declared: slots, fixed: Set(configuration.places.keys)))
         settler = Settler(
             running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
             fault: configuration.fault, slow: configuration.slow, logger: logger, counters: counters)

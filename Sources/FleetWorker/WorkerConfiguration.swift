@@ -15,9 +15,11 @@ public struct WorkerConfiguration: Sendable {
     /// Jobs of one subsystem that run at once, where `slots` does not say otherwise.
     public var slotsDefault: Int = 200
     public var slots: [String: Int] = [:]
-    /// Whether a subsystem whose jobs wait may use slots that others of this worker do not need. Not where a slot stands
-    /// for something that cannot be had twice, such as a browser.
+    /// Whether a subsystem whose jobs wait may use slots that others of this worker do not need.
     public var lendsSlots = true
+    /// Of subsystems whose slots stand for something that cannot be had twice: how many there are. They are not lent, and no
+    /// more jobs are delivered than have a place, on each lane.
+    public var places: [String: Int] = [:]
     /// How long this worker owns its jobs without renewing.
     public var lease: Duration = FleetStore.leaseDefault
     /// How long running jobs may go on once the worker is told to stop.
@@ -45,12 +47,16 @@ public struct WorkerConfiguration: Sendable {
         self.host = host
     }
 
-    func slots(of subsystem: String) -> Int { slots[subsystem] ?? slotsDefault }
+    package func slots(of subsystem: String) -> Int {
+        guard let places = places[subsystem] else { return slots[subsystem] ?? slotsDefault }
+        return min(slots[subsystem] ?? places, places)
+    }
 
     /// How many deliveries the broker may have out with us: those that run, and half as many again on their way in or out.
     /// RabbitMQ caps what a quorum queue's consumer may have at about 2,000.
-    func prefetch(slots: Int) -> UInt16 {
-        UInt16(min(slots + max(slots / 2, 50), FleetStore.inHandMax))
+    package func prefetch(of subsystem: String, slots: Int) -> UInt16 {
+        let ahead = places[subsystem] == nil ? max(slots / 2, 50) : 0
+        return UInt16(min(slots + ahead, FleetStore.inHandMax))
     }
 }
 

@@ -67,7 +67,7 @@ extension Worker {
         let isResting = pauses.withLock { $0.rests(subsystem: subsystem) }
         let slots = shares.withLock { $0.slots[subsystem] ?? 0 }
         for queue in [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)] {
-            consumer.limit(queue: queue, prefetch: isResting ? 0 : configuration.prefetch(slots: slots))
+            consumer.limit(queue: queue, prefetch: isResting ? 0 : configuration.prefetch(of: subsystem, slots: slots))
         }
     }
 

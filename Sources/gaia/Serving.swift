@@ -66,10 +66,9 @@ struct WorkerCommand: AsyncParsableCommand {
             let loaded = try settings.load()
             let registry = MetricsRegistry()
             try await Catalogue.withHandlers(loaded, registry) { handlers in
-                var configuration = try WorkerConfiguration(loaded, name: name)
-                configuration.notices = handlers.notices
                 let worker = Worker(
-                    configuration, definitions: handlers.definitions, logger: loaded.logger,
+                    try handlers.configuration(loaded, name: name), definitions: handlers.definitions,
+                    logger: loaded.logger,
                     onReady: { StartUpCode.release() })
                 registry.collect(worker.metrics)
                 try await serve([worker] + (try loaded.metrics(registry).map { [$0] } ?? []), logger: loaded.logger)

@@ -161,10 +161,8 @@ struct UpCommand: AsyncParsableCommand {
         }
         let registry = MetricsRegistry()
         try await Catalogue.withHandlers(loaded, registry) { handlers in
-            var configuration = try WorkerConfiguration(loaded)
-            configuration.notices = handlers.notices
             let worker = Worker(
-                configuration, definitions: handlers.definitions, logger: loaded.logger
+                try handlers.configuration(loaded), definitions: handlers.definitions, logger: loaded.logger
             ) { ready.partIsReady() }
             registry.collect(worker.metrics)
             var services: [any Service] = [dispatcher, worker]

@@ -3,6 +3,8 @@ import FileSubsystem
 import FleetConfiguration
 import FleetModel
 import FleetObservability
+import FleetService
+import FleetWorker
 import NetworkSubsystem
 import ProcessSubsystem
 import RootedFiles
@@ -58,8 +60,17 @@ enum Catalogue {
     /// What a worker is made of.
     struct Handlers: Sendable {
         var definitions: [JobDefinition]
+        /// Of subsystems whose slots stand for something, how many there are.
+        let places: [String: Int]
         /// What is amiss, by subsystem.
         let notices: @Sendable () -> [String: [String]]
+
+        /// What the settings say of a worker, and these.
+        func configuration(_ settings: FleetConfiguration, name: String? = nil) throws -> WorkerConfiguration {
+            var configuration = try WorkerConfiguration(settings, name: name)
+            (configuration.places, configuration.notices) = (places, notices)
+            return configuration
+        }
     }
 
     /// The family of the no-op job, which every worker has.
@@ -119,9 +130,13 @@ enum Catalogue {
             let complete = made
             result = .success(
                 try await body(
-                    Handlers(definitions: complete.flatMap(\.subsystem.definitions)) {
-                        Dictionary(uniqueKeysWithValues: complete.map { ($0.name, $0.subsystem.notices) })
-                    }))
+                    Handlers(
+                        definitions: complete.flatMap(\.subsystem.definitions),
+                        places: Dictionary(
+                            uniqueKeysWithValues: complete.compactMap { made in
+                                made.subsystem.places.map { (made.name, $0) }
+                            })
+                    ) { Dictionary(uniqueKeysWithValues: complete.map { ($0.name, $0.subsystem.notices) }) }))
         } catch {
             result = .failure(error)
         }

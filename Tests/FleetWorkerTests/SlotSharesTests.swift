@@ -1,5 +1,7 @@
+import AMQPClient
 import FleetModel
 import FleetWorker
+import PostgresClient
 import Testing
 
 @Suite("Sharing slots")
@@ -70,6 +72,31 @@ struct SlotSharesTests {
         #expect(shares.slots["a"] == 30, "what is busy stays")
         _ = shares.tick(["a": idle])
         #expect(shares.slots == ["a": 20, "b": 20, "c": 20])
+    }
+
+    @Test("Slots that stand for something are neither lent nor borrowed")
+    func fixed() {
+        var shares = SlotShares(declared: ["a": 20, "b": 20, "browser": 4], fixed: ["browser"])
+        for _ in 0..<10 {
+            _ = shares.tick(["browser": Load(busy: 4, waiting: 100), "a": Load(busy: 20, waiting: 100)])
+        }
+        #expect(shares.slots["browser"] == 4)
+        #expect(total(shares) == 44 && shares.slots["a"] ?? 0 > 20, "the others go on among themselves")
+    }
+
+    @Test("No more is delivered than has a place, and a smaller setting wins")
+    func places() throws {
+        var configuration = WorkerConfiguration(
+            amqp: AMQPConfiguration(endpoints: [AMQPEndpoint(host: "nowhere", port: 1)]),
+            database: try PostgresConfiguration(url: "postgres://nobody@nowhere/nothing"), name: "w", host: "h")
+        configuration.places = ["browser": 4]
+        #expect(configuration.slots(of: "browser") == 4 && configuration.slots(of: "api") == 200)
+        #expect(configuration.prefetch(of: "browser", slots: 4) == 4)
+        #expect(configuration.prefetch(of: "api", slots: 4) == 54)
+        configuration.slots["browser"] = 2
+        #expect(configuration.slots(of: "browser") == 2)
+        configuration.slots["browser"] = 10
+        #expect(configuration.slots(of: "browser") == 4)
     }
 
     @Test("Whatever the loads, the sum stays, nobody has less than nothing, and quiet brings back what was declared")
