@@ -19,6 +19,14 @@ extension ServerTests {
 
         private func other(_ url: String) -> String { url.replacing("127.0.0.1", with: "localhost") }
 
+        /// Looks again and again, as long as the test has time.
+        private func until(_ isSo: () -> Bool) async throws {
+            while !isSo() {
+                try Task.checkCancellation()
+                await Task.yield()
+            }
+        }
+
         @Test("Each hop is counted as a call of its own host, and in all")
         func spent() async throws {
             let url = try await WebService.shared.value.url
@@ -65,7 +73,7 @@ extension ServerTests {
                 let place = try await limits.enter("api.host.localhost", within: .zero)
                 let call = try throughRedirect(url, to: "/echo")
                 let waiting = Task { try await api.call(call, context(limits: limits)).status }
-                while limits.spent["api.host.localhost"] == nil { await Task.yield() }
+                try await until { limits.spent["api.host.localhost"] != nil }
                 // It waits for the second host, and the first has its place again.
                 #expect(
                     try await api.call(RequestParameters(url: "\(url)/echo"), context(limits: limits)).status == 200)
@@ -80,10 +88,10 @@ extension ServerTests {
             try await withAPI(try localSettings { $0.connectionsPerHost = 1 }) { api async throws in
                 let silent = RequestParameters(url: "\(other(url))/silence", timeoutMilliseconds: 60_000)
                 let holder = Task { try await api.call(silent).status }
-                while api.status.active == 0 { await Task.yield() }
+                try await until { api.status.active > 0 }
                 let call = try throughRedirect(url, to: "/echo")
                 let waiting = Task { try await api.call(call).status }
-                while api.status.waiting == 0 { await Task.yield() }
+                try await until { api.status.waiting > 0 }
                 #expect(api.status.active == 1, "who waits for the second host holds nothing of the first")
                 holder.cancel()
                 #expect(try await waiting.value == 200)
