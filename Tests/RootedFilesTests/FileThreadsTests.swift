@@ -105,8 +105,8 @@ struct FileThreadsTests {
         #expect(try (1...3).contains(living(name)), "one, and another when it was still at the end of its step")
         let block = DispatchSemaphore(value: 0)
         let holders = (0..<5).map { _ in Task { try await threads.run { block.wait() } } }
-        while threads.load.active < 3 || threads.load.queued < 2 { await Task.yield() }
-        #expect(try living(name) == 3)
+        while threads.load.active < 3 || threads.load.active + threads.load.queued < 5 { await Task.yield() }
+        #expect(try living(name) == 3 && threads.load.running == 3)
         for _ in holders { block.signal() }
         for holder in holders { try await holder.value }
         await threads.close()
