@@ -7,9 +7,10 @@ import RootedFiles
 ///
 /// ```
 ///  turn (HostGate) ▶ breaker ▶ another worker's hint ▶ the fleet's limits ▶ CurlMulti ▶ ResponseBody ▶ output
-///                       │ open        │ closed                │ none left       │            │
-///                       └─────────────┴── throttled ◀─────────┘                 └─ failed ───┴─▶ JobFailure, by kind
-///  afterwards: breaker and metrics learn how it ended; Retry-After closes the host to the whole fleet
+///   ▲                   │ open        │ closed                │ none left       │            │
+///   │                   └─────────────┴── throttled ◀─────────┘                 ├─ failed ───┴─▶ JobFailure, by kind
+///   └──────────────── everything given back, then the same for the next host ───┘ redirect
+///  after each hop: breaker and metrics learn how it ended; Retry-After closes the host to the whole fleet
 /// ```
 struct APICaller: Sendable {
     let curl: CurlMulti
@@ -34,7 +35,7 @@ struct APICaller: Sendable {
         let begin = ContinuousClock.now
         let result: Result<RequestOutput, any Error>
         do {
-            result = .success(try await admitted(parameters, key: key, inlineBytesMax: inlineBytesMax, context))
+            result = .success(try await answered(parameters, key: key, inlineBytesMax: inlineBytesMax, context))
         } catch {
             result = .failure(error)
         }
@@ -43,13 +44,45 @@ struct APICaller: Sendable {
         return try result.get()
     }
 
-    /// Takes everything that a call needs before it may go out, and gives it back.
-    private func admitted(
+    /// What stays the same over all hops of a call.
+    private struct Call {
+        let inlineBytesMax: Int
+        let place: ResponseBody.Place?
+        let expects: @Sendable (Int) -> Bool
+        let context: JobContext
+    }
+
+    /// What became of one hop.
+    private enum HopEnd {
+        case answer(RequestOutput)
+        case redirect(RedirectTrail)
+    }
+
+    /// Goes from hop to hop. Each is asked for as if it were a call of its own, since it is one to its host; and none holds
+    /// anything while the next one waits, so that hosts which lead to each other cannot lock each other out.
+    private func answered(
         _ parameters: RequestParameters, key: String, inlineBytesMax: Int, _ context: JobContext
     ) async throws -> RequestOutput {
-        let url: CurlURL
-        do throws(CurlError) { url = try parameters.parsedURL() } catch { throw JobFailure(error) }
-        let service = url.authority
+        let call = Call(
+            inlineBytesMax: inlineBytesMax, place: try place(parameters, key: key, context),
+            expects: { [expected = parameters.expectedStatus] status in
+                expected?.contains(status) ?? (200...299).contains(status)
+            }, context: context)
+        let request = try request(parameters, key: key, context)
+        var trail: RedirectTrail
+        do throws(CurlError) { trail = try RedirectTrail(request) } catch { throw JobFailure(error) }
+        var spent = Duration.zero
+        while true {
+            switch try await admitted(trail, &spent, call) {
+            case .answer(let output): return output
+            case .redirect(let next): trail = next
+            }
+        }
+    }
+
+    /// Takes everything that a hop needs before it may go out, and gives it back.
+    private func admitted(_ trail: RedirectTrail, _ spent: inout Duration, _ call: Call) async throws -> HopEnd {
+        let (service, context) = (trail.url.authority, call.context)
         let turn = try await gate.enter(service)
         defer { gate.leave(turn) }
 
@@ -67,11 +100,11 @@ struct APICaller: Sendable {
             }
         }
         if !pass.isProbe { try await heed(service, context) }
-        let limit = LimitName.host(url.host)
+        let limit = LimitName.host(trail.url.host)
         try await context.limits.spend(1, of: LimitName.all, within: LimitBound.waitDefault)
         try await context.limits.spend(1, of: limit, within: LimitBound.waitDefault)
         return try await context.limits.withPlace(limit) {
-            try await exchange(parameters, key: key, inlineBytesMax: inlineBytesMax, context, limit, &end)
+            try await exchange(trail, &spent, call, limit, &end)
         }
     }
 
@@ -91,43 +124,51 @@ struct APICaller: Sendable {
         JobFailure(
             // Not all at once when it is over.
             .throttled(retryAfter: max(pause, .milliseconds(100)) * Double.random(in: 1...1.25)),
-            code: "http.circuit-open",
+            code: "api.circuit-open",
             message: "calls to \(service) failed of late; it is left alone for another \(pause)")
     }
 
+    /// - Parameter spent: of the call's time, by the hops so far.
     private func exchange(
-        _ parameters: RequestParameters, key: String, inlineBytesMax: Int, _ context: JobContext, _ limit: String,
+        _ trail: RedirectTrail, _ spent: inout Duration, _ call: Call, _ limit: String,
         _ end: inout CircuitBreaker.CallEnd
-    ) async throws -> RequestOutput {
-        let request = try request(parameters, key: key, context)
-        let place = try place(parameters, key: key, context)
-        let expects: @Sendable (Int) -> Bool = { [expected = parameters.expectedStatus] status in
-            expected?.contains(status) ?? (200...299).contains(status)
-        }
+    ) async throws -> HopEnd {
+        var request = trail.step
+        // With nothing left it ends as any call that takes too long.
+        request.timeout = max(request.timeout - spent, .milliseconds(1))
         let body = ResponseBody(
-            hasBody: request.method != "HEAD", inlineBytesMax: inlineBytesMax, place: place, expects: expects)
+            trail: trail, hasBody: request.method != "HEAD", inlineBytesMax: call.inlineBytesMax, place: call.place,
+            expects: call.expects)
         do {
             var response: CurlResponse?
+            let begin = ContinuousClock.now
+            defer { spent += ContinuousClock.now - begin }
             do {
                 response = try await curl.perform(request) { try await body.take($0) }
             } catch is ResponseBody.Enough {}
+            if let next = body.next {
+                end = .success
+                return .redirect(next)
+            }
             if let head = body.head, !body.isExpected {
                 end = head.status >= 500 && head.retryAfter == nil ? .failure : .success
                 if [429, 503].contains(head.status), let pause = head.retryAfter, pause > .zero {
                     metrics.retryAfterHonoured()
-                    context.limits.close(limit, for: pause)
+                    call.context.limits.close(limit, for: pause)
                 }
                 throw JobFailure(unexpected: head, excerpt: body.excerpt)
             }
-            guard let response else { preconditionFailure("only what was not expected is cut short") }
+            guard var response else { preconditionFailure("only what was not expected is cut short") }
             end = .success
-            let content = try await body.finish { try await context.confirmClaim() }
+            let content = try await body.finish { try await call.context.confirmClaim() }
             if case .file(let file) = content { metrics.wroteFile(file.bytes) }
-            return RequestOutput(response, content)
+            response.redirects = trail.redirects
+            response.timing.total += spent
+            return .answer(RequestOutput(response, content))
         } catch {
             await body.abandon()
             if let error = error as? CurlError { end = Self.verdict(error, request) }
-            throw Self.failure(error, isFile: place != nil)
+            throw Self.failure(error, isFile: call.place != nil)
         }
     }
 
@@ -166,7 +207,7 @@ struct APICaller: Sendable {
             // Without a place for files, automatic means inline.
             guard destination == .file || parameters.file != nil else { return nil }
             throw JobFailure(
-                .permanent, code: "http.no-file-root",
+                .permanent, code: "api.no-file-root",
                 message: "this worker has no place for files; name a writable directory in file.roots")
         }
         let path: RootedPath?
@@ -197,21 +238,5 @@ struct APICaller: Sendable {
         case let error as FileError: JobFailure(error)
         default: error
         }
-    }
-}
-
-/// How the fleet's limits for calls are called.
-enum LimitName {
-    static let all = "api.all"
-
-    /// For the calls to one host, whatever the port.
-    static func host(_ host: String) -> String { named("api.host.", host) }
-
-    /// Closed while some worker's circuit breaker for a service is open; nobody sets a limit of that name.
-    static func breaker(_ service: String) -> String { named("api.breaker.", service) }
-
-    /// A name too long to be a limit's keeps its end, which is the part that its owner cannot choose at will.
-    private static func named(_ prefix: String, _ host: String) -> String {
-        prefix + String(decoding: host.utf8.suffix(LimitBound.nameBytesMax - prefix.utf8.count), as: UTF8.self)
     }
 }

@@ -121,19 +121,19 @@ final class APIMetrics: Sendable {
         if error is LimitError { return .limit }
         switch failure.code {
         case "cancelled": return .cancelled
-        case "http.circuit-open": return .circuit
-        case "http.resolve": return .resolve
-        case "http.connect": return .connect
-        case "http.timeout": return .timeout
-        case "http.tls": return .tls
-        case "http.interrupted": return .interrupted
-        case "http.addressRefused": return .refused
-        case "http.tooManyRedirects": return .redirect
-        case "http.response-too-large", "http.tooLarge": return .tooLarge
+        case "api.circuit-open": return .circuit
+        case "api.resolve": return .resolve
+        case "api.connect": return .connect
+        case "api.timeout": return .timeout
+        case "api.tls": return .tls
+        case "api.interrupted": return .interrupted
+        case "api.address-refused": return .refused
+        case "api.too-many-redirects": return .redirect
+        case "api.response-too-large", "api.too-large": return .tooLarge
         case let code where code.hasPrefix("file."): return .file
-        case let code where code.hasPrefix("http.4") || code.hasPrefix("http.5"):
+        case let code where code.hasPrefix("api.4") || code.hasPrefix("api.5"):
             if case .throttled = failure.kind { return .throttled }
-            return code.hasPrefix("http.4") ? .clientError : .serverError
+            return code.hasPrefix("api.4") ? .clientError : .serverError
         default: return .other
         }
     }

@@ -98,6 +98,6 @@ struct BatchRun {
             } else { .permanent }
         let first = failures.first.map { "; the first: \($0.description.prefix(500))" } ?? ""
         return JobFailure(
-            kind, code: "http.batch-failed", message: "\(failures.count) of \(calls) calls failed\(first)")
+            kind, code: "api.batch-failed", message: "\(failures.count) of \(calls) calls failed\(first)")
     }
 }

@@ -32,7 +32,7 @@ final class HostGate: Sendable {
         let (id, isIn): (UInt64, Bool) = try state.withLock { state in
             guard state.admission.waiting < waitingMax else {
                 throw JobFailure(
-                    .transient, code: "http.overloaded", message: "\(waitingMax) calls of this worker wait already")
+                    .transient, code: "api.overloaded", message: "\(waitingMax) calls of this worker wait already")
             }
             state.lastID += 1
             let id = state.lastID

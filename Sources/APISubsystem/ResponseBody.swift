@@ -9,7 +9,8 @@ import Synchronization
 /// ```
 ///  head ──expected──▶ in memory ──past the limit──▶ in a file ──▶ finish
 ///    │                                 └─ none to be had: TooLarge
-///    └─ not expected ──▶ the first bytes, for the message ──past the bound──▶ Enough
+///    ├─ not expected ──▶ the first bytes, for the message ──past the bound──▶ Enough
+///    └─ a redirect to follow ──▶ nothing of it ─────────────past the bound──▶ Enough
 /// ```
 ///
 /// For one receiver at a time, who awaits each piece.
@@ -36,12 +37,14 @@ final class ResponseBody: Sendable {
     private struct State {
         var head: CurlHead?
         var isExpected = false
+        var next: RedirectTrail?
         var kept: [UInt8] = []
         var bytes = 0
         var sink: FileSink?
     }
 
     private let state = Mutex(State())
+    private let trail: RedirectTrail
     private let expects: @Sendable (Int) -> Bool
     private let hasBody: Bool
     private let inlineBytesMax: Int
@@ -53,9 +56,14 @@ final class ResponseBody: Sendable {
     static let unexpectedBytesMax = 256 << 10
 
     /// - Parameters:
+    ///   - trail: the hop whose response it is.
     ///   - hasBody: whether the method's answer has the body that its head announces.
     ///   - expects: whether a status means success.
-    init(hasBody: Bool, inlineBytesMax: Int, place: Place?, expects: @escaping @Sendable (Int) -> Bool) {
+    init(
+        trail: RedirectTrail, hasBody: Bool, inlineBytesMax: Int, place: Place?,
+        expects: @escaping @Sendable (Int) -> Bool
+    ) {
+        self.trail = trail
         self.hasBody = hasBody
         self.expects = expects
         self.inlineBytesMax = inlineBytesMax
@@ -65,6 +73,8 @@ final class ResponseBody: Sendable {
     /// Once it is known.
     var head: CurlHead? { state.withLock { $0.head } }
     var isExpected: Bool { state.withLock { $0.isExpected } }
+    /// Where it leads, when it is a redirect that is to be followed.
+    var next: RedirectTrail? { state.withLock { $0.next } }
     /// The beginning of what was not expected.
     var excerpt: [UInt8] { state.withLock { Array($0.kept.prefix(Self.excerptBytes)) } }
 
@@ -76,10 +86,12 @@ final class ResponseBody: Sendable {
     }
 
     private func begin(_ head: CurlHead) throws {
-        let isExpected = expects(head.status)
+        let next = try trail.next(after: head)
+        let isExpected = next == nil && expects(head.status)
         state.withLock { state in
             state.head = head
             state.isExpected = isExpected
+            state.next = next
         }
         // Known to be too much before it comes. What is packed is longer than its head says.
         guard isExpected, hasBody, let announced = head.header("content-length").flatMap({ Int($0) }) else { return }

@@ -18,6 +18,7 @@
 
 #include "CSpawn.h"
 #include "ProcessTree.h"
+#include "Slimming.h"
 #include "Supervisor.h"
 
 /// By this name, as its only argument, the program knows that it shall be a keeper.
@@ -42,7 +43,9 @@ pid_t gaia_keeper_start(int *socket, struct gaia_spawn_failure *failure) {
         return -1;
     }
     char *const arguments[] = {keeper_name, NULL};
-    char *const environment[] = {NULL};
+    // Every function is found before the keeper begins: later it has not all the libraries to search.
+    static char bind_now[] = "LD_BIND_NOW=1";
+    char *const environment[] = {bind_now, NULL};
     const struct gaia_spawn_request request = {
         .executable = "/proc/self/exe",
         .executable_descriptor = -1,
@@ -152,7 +155,7 @@ static bool serve(int socket, int signals) {
         pid_t keeper = getpid();
         pid_t child = -1;
         if (supervisor_count == SUPERVISORS_MAX) errno = EAGAIN;
-        else child = fork();
+        else child = _Fork();
         if (child == 0) {
             close(socket);
             supervise(descriptors, signals, keeper);
@@ -200,6 +203,7 @@ static void kill_everything(int signals) {
 
 static _Noreturn void keep(int standard_input) {
     prctl(PR_SET_NAME, "gaia-keeper");
+    slim();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) _exit(1);
     sigset_t all;
     sigfillset(&all);

@@ -16,6 +16,9 @@ final class Turns: Sendable {
 
     private let state = Mutex(State())
 
+    /// How many wait for a path, besides the one who has it.
+    func waiting(for path: String) -> Int { state.withLock { $0.lines[path]?.count ?? 0 } }
+
     /// Runs `body` when it is this task's turn.
     ///
     /// - Throws: what `body` throws; `CancellationError` when the task is cancelled while it waits.

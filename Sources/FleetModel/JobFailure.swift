@@ -23,7 +23,7 @@ public struct JobFailure: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     public let kind: Kind
-    /// A short stable word for grouping, such as `http.503` or `timeout`.
+    /// A short stable word for grouping, such as `api.503` or `timeout`.
     public let code: String
     /// What happened, for a person. No secrets: it is stored and published.
     public let message: String

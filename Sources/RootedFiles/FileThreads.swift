@@ -7,6 +7,8 @@ import Synchronization
 ///
 /// Long work goes in steps. After each step it stands at the end of the queue again, so that a file of a gigabyte takes
 /// turns with small ones instead of holding a thread, and its task's cancellation is seen between two steps.
+///
+/// A thread is started when there is work and all that there are have some: whoever does nothing has none.
 public final class FileThreads: Sendable {
     /// What a step says.
     public enum Step<Value: Sendable>: Sendable {
@@ -16,7 +18,9 @@ public final class FileThreads: Sendable {
 
     /// How busy the threads are.
     public struct Load: Sendable, Hashable {
+        /// Threads that there may be, and threads that there are.
         public var threads: Int
+        public var running: Int
         /// Threads that run a step now.
         public var active: Int
         /// Work that waits for a thread.
@@ -26,45 +30,41 @@ public final class FileThreads: Sendable {
     private struct State {
         var queue = Ring()
         var active = 0
-        var running: Int
+        /// Threads that were started and have not ended.
+        var running = 0
         var isClosed = false
         var closers: [CheckedContinuation<Void, Never>] = []
     }
 
     /// What the threads hold, so that they do not keep their owner alive.
     private final class Shared: Sendable {
-        let state: Mutex<State>
+        let state = Mutex(State())
         /// One count for each work in the queue, and one for each thread at the end.
         let signal = DispatchSemaphore(value: 0)
-
-        init(threads: Int) { state = Mutex(State(running: threads)) }
     }
 
-    private let shared: Shared
+    private let shared = Shared()
+    private let name: String
     private let threads: Int
     private let queueMax: Int
 
     /// - Parameters:
     ///   - name: as ps and top show the threads, at most 15 bytes.
-    ///   - count: threads.
+    ///   - count: threads at most.
     ///   - queueMax: how much work may wait; more is refused as busy.
     public init(named name: String, count: Int, queueMax: Int = 10_000) {
         precondition(count > 0 && queueMax > 0, "threads and queue need a size")
-        shared = Shared(threads: count)
+        self.name = name
         threads = count
         self.queueMax = queueMax
-        for _ in 0..<count {
-            Self.start { [shared] in
-                gaia_name_thread(name)
-                Self.serve(shared)
-            }
-        }
     }
 
     deinit { end() }
 
     public var load: Load {
-        shared.state.withLock { Load(threads: threads, active: $0.active, queued: $0.queue.count) }
+        shared.state.withLock {
+            Load(threads: threads, running: $0.running, active: $0.active, queued: $0.queue.count)
+        }
     }
 
     /// Runs `body` on a thread. A task that is cancelled while it waits in the queue does not run it; once begun it runs to
@@ -115,20 +115,34 @@ public final class FileThreads: Sendable {
     }
 
     private func end() {
-        let isFirst = shared.state.withLock { state in
+        let ending = shared.state.withLock { state in
             defer { state.isClosed = true }
-            return !state.isClosed
+            return state.isClosed ? 0 : state.running
         }
-        if isFirst { for _ in 0..<threads { shared.signal.signal() } }
+        for _ in 0..<ending { shared.signal.signal() }
     }
 
     private func enqueue(_ work: Work) {
-        let isTaken = shared.state.withLock { state in
-            guard !state.isClosed, state.queue.count < queueMax else { return false }
+        let (isTaken, needsThread) = shared.state.withLock { state in
+            guard !state.isClosed, state.queue.count < queueMax else { return (false, false) }
             state.queue.append(work)
-            return true
+            guard state.running < threads, state.queue.count + state.active > state.running else {
+                return (true, false)
+            }
+            state.running += 1
+            return (true, true)
         }
-        if isTaken { shared.signal.signal() } else { _ = work.step(true) }
+        guard isTaken else {
+            _ = work.step(true)
+            return
+        }
+        if needsThread {
+            Self.start { [shared, name] in
+                gaia_name_thread(name)
+                Self.serve(shared)
+            }
+        }
+        shared.signal.signal()
     }
 
     private static func serve(_ shared: Shared) {

@@ -30,8 +30,8 @@ extension ServerTests {
             try await withAPI(try settings([])) { api async throws in
                 let end = try await api.failure(RequestParameters(url: "http://\(host):\(port)/echo"))
                 // An odd spelling may also be taken for no URL, or a name that nobody has: refused in any case.
-                #expect(end.code != "http.connect" && end.code != "http.timeout", "\(end)")
-                #expect(["http.addressRefused", "http.resolve", "http.badURL"].contains(end.code), "\(end)")
+                #expect(end.code != "api.connect" && end.code != "api.timeout", "\(end)")
+                #expect(["api.address-refused", "api.resolve", "api.bad-url"].contains(end.code), "\(end)")
             }
             // The plain spelling is answered once it is allowed, so the server is there.
             try await withAPI(try settings(["127.0.0.0/8"])) { api async throws in
@@ -52,7 +52,7 @@ extension ServerTests {
         func unrouted(_ host: String) async throws {
             try await withAPI(try settings([])) { api async throws in
                 let end = try await api.failure(RequestParameters(url: "http://\(host):\(port)/latest/meta-data/"))
-                #expect((end.kind, end.code) == (.permanent, "http.addressRefused"), "\(end)")
+                #expect((end.kind, end.code) == (.permanent, "api.address-refused"), "\(end)")
                 #expect(end.message.hasSuffix("name it in api.allow"))
                 #expect(!end.message.contains("meta-data"))
             }
@@ -69,14 +69,14 @@ extension ServerTests {
         func name() async throws {
             try await withAPI(try settings([])) { api async throws in
                 let end = try await api.failure(RequestParameters(url: "http://\(Self.name):\(port)/echo"))
-                #expect(end.code == "http.addressRefused", "\(end)")
+                #expect(end.code == "api.address-refused", "\(end)")
             }
             // A name that is trusted is trusted wherever it points, and no other with it.
             try await withAPI(try settings([Self.name])) { api async throws in
                 #expect(try await api.call(RequestParameters(url: "http://\(Self.name):\(port)/echo")).status == 200)
                 #expect(
                     try await api.failure(RequestParameters(url: "http://127.0.0.1:\(port)/echo")).code
-                        == "http.addressRefused")
+                        == "api.address-refused")
             }
         }
 
@@ -89,7 +89,7 @@ extension ServerTests {
             try await withAPI(try settings(["127.0.0.1"])) { api async throws in
                 let end = try await api.failure(
                     RequestParameters(url: "\(service.url)/to?url=\(target)", followRedirects: 5))
-                #expect((end.kind, end.code) == (.permanent, "http.addressRefused"), "\(end)")
+                #expect((end.kind, end.code) == (.permanent, "api.address-refused"), "\(end)")
             }
         }
 
@@ -99,7 +99,7 @@ extension ServerTests {
         func redirectProtocol(_ target: String) async throws {
             let target = target.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
             let end = try await failure(RequestParameters(url: "\(service.url)/to?url=\(target)", followRedirects: 5))
-            #expect((end.kind, end.code) == (.permanent, "http.protocolNotAllowed"))
+            #expect((end.kind, end.code) == (.permanent, "api.protocol-not-allowed"))
         }
 
         @Test("A connection in the pool of one that may does not serve one that may not")
@@ -110,7 +110,7 @@ extension ServerTests {
                         try await api.call(RequestParameters(url: "http://\(Self.name):\(port)/echo")).status == 200)
                     #expect(
                         try await api.failure(RequestParameters(url: "http://localhost:\(port)/echo")).code
-                            == "http.addressRefused")
+                            == "api.address-refused")
                 }
             }
         }

@@ -28,8 +28,8 @@ extension ServerTests {
                 #expect((output.succeeded, output.failed) == (2, 3))
                 #expect(output.calls.map { $0.response?.status } == [200, nil, nil, 200, nil])
                 #expect(output.calls.map { $0.error?.kind } == [nil, "permanent", "transient", nil, "permanent"])
-                #expect(output.calls[1].error?.code == "http.404")
-                #expect(output.calls[4].error?.code == "http.response-too-large")
+                #expect(output.calls[1].error?.code == "api.404")
+                #expect(output.calls[4].error?.code == "api.response-too-large")
             }
         }
 
@@ -76,8 +76,8 @@ extension ServerTests {
                 let end = try await failureOf {
                     try await api.run(batch(paths.map(to)), context(BatchParameters.type), as: BatchOutput.self).failed
                 }
-                #expect((end.kind.name, end.code) == (kind, "http.batch-failed"))
-                #expect(end.message.hasPrefix("2 of 2 calls failed; the first: http."))
+                #expect((end.kind.name, end.code) == (kind, "api.batch-failed"))
+                #expect(end.message.hasPrefix("2 of 2 calls failed; the first: api."))
                 if case .throttled(let pause) = end.kind { #expect(pause == .seconds(7)) }
             }
         }
@@ -91,7 +91,7 @@ extension ServerTests {
                         as: BatchOutput.self
                     ).failed
                 }
-                #expect((end.kind, end.code) == (.permanent, "http.batch-failed"))
+                #expect((end.kind, end.code) == (.permanent, "api.batch-failed"))
                 let output: BatchOutput = try await api.run(
                     batch([to("echo"), to("echo")], require: .all), context(BatchParameters.type))
                 #expect(output.succeeded == 2)
@@ -128,7 +128,7 @@ extension ServerTests {
                 #expect(fits.calls[1].response?.headers == ["x-one": "a, b"])
                 let over: BatchOutput = try await api.run(
                     batch([to("bytes/501"), to("headers")]), context(BatchParameters.type))
-                #expect(over.calls[0].error?.code == "http.response-too-large")
+                #expect(over.calls[0].error?.code == "api.response-too-large")
                 #expect(over.calls[1].response?.headers == [:])
             }
         }

@@ -160,10 +160,10 @@ extension ServerTests {
                     for _ in 0..<5 {
                         #expect(
                             try await api.failure(RequestParameters(url: "\(service.url)/status/500")).code
-                                == "http.500")
+                                == "api.500")
                     }
                     let end = try await api.failure(RequestParameters(url: "\(service.url)/echo"))
-                    #expect(end.code == "http.circuit-open")
+                    #expect(end.code == "api.circuit-open")
                     guard case .throttled(let pause) = end.kind else { throw end }
                     #expect(pause <= .milliseconds(2_500))
                     #expect(try await service.counts().requests == 5)
@@ -174,7 +174,7 @@ extension ServerTests {
                     var answered: RequestOutput?
                     while answered == nil {
                         do { answered = try await api.call(RequestParameters(url: "\(service.url)/echo")) } catch {
-                            #expect(JobFailure(error).code == "http.circuit-open")
+                            #expect(JobFailure(error).code == "api.circuit-open")
                         }
                     }
                     #expect(api.status.breakers.isEmpty)
@@ -189,7 +189,7 @@ extension ServerTests {
                 for _ in 0..<20 {
                     #expect(
                         try await api.failure(RequestParameters(url: "\(url)/status/\(status)")).code
-                            == "http.\(status)")
+                            == "api.\(status)")
                 }
             }
         }
@@ -200,10 +200,10 @@ extension ServerTests {
             let url = try await WebService.shared.value.url
             try await withAPI(try settings()) { api async throws in
                 let calls = RequestParameters(url: "http://127.0.0.1:\(port.number)/")
-                for _ in 0..<5 { #expect(try await api.failure(calls).code == "http.connect") }
-                #expect(try await api.failure(calls).code == "http.circuit-open")
+                for _ in 0..<5 { #expect(try await api.failure(calls).code == "api.connect") }
+                #expect(try await api.failure(calls).code == "api.circuit-open")
                 let hasty = RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 5)
-                for _ in 0..<10 { #expect(try await api.failure(hasty).code == "http.timeout") }
+                for _ in 0..<10 { #expect(try await api.failure(hasty).code == "api.timeout") }
             }
             withExtendedLifetime(port) {}
         }
@@ -225,7 +225,7 @@ extension ServerTests {
                                 RequestParameters(url: "\(url)/status/500"), context(limits: limits))
                         }
                         let ask = RequestParameters(url: "\(url)/echo")
-                        #expect(try await fresh.failure(ask, context(limits: limits)).code == "http.circuit-open")
+                        #expect(try await fresh.failure(ask, context(limits: limits)).code == "api.circuit-open")
                         #expect(try await well.call(ask, context(limits: limits)).status == 200)
                         // It is no limit of the host itself.
                         #expect(limits.closed.keys.allSatisfy { $0.hasPrefix("api.breaker.") })

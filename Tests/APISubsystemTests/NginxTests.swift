@@ -15,24 +15,24 @@ extension ServerTests {
 
                     let moved = try await api.call(RequestParameters(url: "\(nginx.url)/moved", followRedirects: 1))
                     #expect((moved.body, moved.finalURL) == ("hello\n", "\(nginx.url)/hello.txt"))
-                    #expect(try await api.failure(RequestParameters(url: "\(nginx.url)/moved")).code == "http.301")
+                    #expect(try await api.failure(RequestParameters(url: "\(nginx.url)/moved")).code == "api.301")
                     #expect(
                         try await api.failure(RequestParameters(url: "\(nginx.url)/to-metadata", followRedirects: 1))
                             .code
-                            == "http.addressRefused")
+                            == "api.address-refused")
 
                     let long = try await api.call(RequestParameters(url: "\(nginx.url)/long.txt"))
                     #expect(long.headers["content-encoding"] == "gzip")
                     #expect((long.bytes, long.body?.hasPrefix("compressible compressible")) == (65_000, true))
 
                     #expect(
-                        try await api.failure(RequestParameters(url: "\(nginx.url)/private.txt")).code == "http.401")
+                        try await api.failure(RequestParameters(url: "\(nginx.url)/private.txt")).code == "api.401")
                     let login = ["Authorization": "Basic \(Data("user:secret".utf8).base64EncodedString())"]
                     #expect(
                         try await api.call(RequestParameters(url: "\(nginx.url)/private.txt", headers: login)).body
                             == "private\n")
                     let missing = try await api.failure(RequestParameters(url: "\(nginx.url)/missing"))
-                    #expect((missing.kind, missing.code) == (.permanent, "http.404"))
+                    #expect((missing.kind, missing.code) == (.permanent, "api.404"))
                     #expect(
                         try await api.call(RequestParameters(url: "\(nginx.url)/long.txt", method: "HEAD")).bytes == 0)
                 }
@@ -47,7 +47,7 @@ extension ServerTests {
                     let ask = RequestParameters(url: "\(nginx.url)/limited.txt")
                     #expect(try await api.call(ask, context(limits: limits)).body == "hello\n")
                     let end = try await api.failure(ask, context(limits: limits))
-                    #expect((end.kind, end.code) == (.throttled(retryAfter: .seconds(2)), "http.429"))
+                    #expect((end.kind, end.code) == (.throttled(retryAfter: .seconds(2)), "api.429"))
                     #expect(try await api.failure(ask, context(limits: limits)).code == "limit.closed")
                 }
             }
@@ -60,11 +60,11 @@ extension ServerTests {
                 try await withAPI(try localSettings { $0.caFile = nginx.authority }) { api async throws in
                     #expect(try await api.call(ask).body == "hello\n")
                     let other = RequestParameters(url: "https://127.0.0.1:\(nginx.securePort)/hello.txt")
-                    #expect(try await api.failure(other).code == "http.tls")
+                    #expect(try await api.failure(other).code == "api.tls")
                 }
                 try await withAPI { api async throws in
                     let end = try await api.failure(ask)
-                    #expect((end.kind, end.code) == (.permanent, "http.tls"))
+                    #expect((end.kind, end.code) == (.permanent, "api.tls"))
                 }
                 try await withAPI(try localSettings { $0.verifiesTLS = false }) { api async throws in
                     #expect(try await api.call(ask).body == "hello\n")

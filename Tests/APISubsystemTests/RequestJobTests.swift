@@ -147,26 +147,26 @@ extension ServerTests {
             )
             #expect(try await call(RequestParameters(url: "\(url)/status/299")).status == 299)
             let end = try await failure(RequestParameters(url: "\(url)/bytes/1", expectedStatus: [201]))
-            #expect((end.kind, end.code) == (.permanent, "http.200"))
+            #expect((end.kind, end.code) == (.permanent, "api.200"))
         }
 
         @Test("What the request got wrong is permanent", arguments: [400, 401, 403, 404, 409, 410, 422, 302])
         func permanent(_ status: Int) async throws {
             let end = try await failure(RequestParameters(url: "\(url)/status/\(status)"))
-            #expect((end.kind, end.code) == (.permanent, "http.\(status)"))
+            #expect((end.kind, end.code) == (.permanent, "api.\(status)"))
             #expect(end.message == "the server answered \(status): the kitchen is closed")
         }
 
         @Test("What may pass is transient", arguments: [408, 425, 429, 500, 502, 503, 504, 599])
         func transient(_ status: Int) async throws {
             let end = try await failure(RequestParameters(url: "\(url)/status/\(status)"))
-            #expect((end.kind, end.code) == (.transient, "http.\(status)"))
+            #expect((end.kind, end.code) == (.transient, "api.\(status)"))
         }
 
         @Test("A server that names a pause is given it", arguments: [429, 503])
         func throttled(_ status: Int) async throws {
             let end = try await failure(RequestParameters(url: "\(url)/status/\(status)?after=7"))
-            #expect((end.kind, end.code) == (.throttled(retryAfter: .seconds(7)), "http.\(status)"))
+            #expect((end.kind, end.code) == (.throttled(retryAfter: .seconds(7)), "api.\(status)"))
         }
 
         @Test("A pause that is none is taken for none")
@@ -179,21 +179,21 @@ extension ServerTests {
         func refusedConnection() async throws {
             let port = try ClosedPort()
             let end = try await failure(RequestParameters(url: "http://127.0.0.1:\(port.number)/"))
-            #expect((end.kind, end.code) == (.transient, "http.connect"))
+            #expect((end.kind, end.code) == (.transient, "api.connect"))
             withExtendedLifetime(port) {}
         }
 
         @Test("A server that does not answer in time may do so later")
         func timeout() async throws {
             let end = try await failure(RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 50))
-            #expect((end.kind, end.code) == (.transient, "http.timeout"))
+            #expect((end.kind, end.code) == (.transient, "api.timeout"))
         }
 
         @Test("A response of the greatest size is kept, one byte more fails for good and names the setting")
         func oversize() async throws {
             #expect(try await call(RequestParameters(url: "\(url)/bytes/1000")).bytes == 1_000)
             let end = try await failure(RequestParameters(url: "\(url)/bytes/1001"))
-            #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
+            #expect((end.kind, end.code) == (.permanent, "api.response-too-large"))
             #expect(end.message.contains("at most 1000 bytes are kept in a result (api.response_bytes)"))
         }
 
@@ -202,7 +202,7 @@ extension ServerTests {
             for path in ["bytes/5000", "bytes/5000000", "endless"] {
                 let end = try await failure(
                     RequestParameters(url: "\(url)/\(path)?status=503", timeoutMilliseconds: 20_000))
-                #expect((end.kind, end.code) == (.transient, "http.503"))
+                #expect((end.kind, end.code) == (.transient, "api.503"))
                 #expect(end.message.count < 300)
             }
         }
@@ -229,13 +229,13 @@ extension ServerTests {
             #expect((output.status, output.body, output.finalURL) == (200, "landed", "\(url)/hops/0"))
             #expect(try await call(RequestParameters(url: "\(url)/bytes/1", followRedirects: 3)).finalURL == nil)
             let end = try await failure(RequestParameters(url: "\(url)/hops/4", followRedirects: 3))
-            #expect((end.kind, end.code) == (.permanent, "http.tooManyRedirects"))
+            #expect((end.kind, end.code) == (.permanent, "api.too-many-redirects"))
         }
 
         @Test("Headers that must not be sent fail for good")
         func badHeaders() async throws {
             let end = try await failure(RequestParameters(url: "\(url)/echo", headers: ["X-A": "a\r\nX-B: b"]))
-            #expect((end.kind, end.code) == (.permanent, "http.badRequest"))
+            #expect((end.kind, end.code) == (.permanent, "api.bad-request"))
         }
 
         @Test("A call that a closing worker gives up is left to another worker")

@@ -52,7 +52,7 @@ extension ServerTests {
         func inline() async throws {
             try await with { api, place async throws in
                 let end = try await api.failure(RequestParameters(url: "\(url)/bytes/1001", response: .inline))
-                #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
+                #expect((end.kind, end.code) == (.permanent, "api.response-too-large"))
                 #expect(try place.files.isEmpty)
             }
         }
@@ -61,7 +61,7 @@ extension ServerTests {
         func nowhere(_ file: String?) async throws {
             try await WebService.with { service async throws in
                 let end = try await failure(RequestParameters(url: "\(service.url)/echo", response: .file, file: file))
-                #expect((end.kind, end.code) == (.permanent, "http.no-file-root"))
+                #expect((end.kind, end.code) == (.permanent, "api.no-file-root"))
                 #expect(try await service.counts().requests == 0)
             }
         }
@@ -72,7 +72,7 @@ extension ServerTests {
         func tooLarge(_ path: String) async throws {
             try await with(fileBytesMax: 100_000) { api, place async throws in
                 let end = try await api.failure(RequestParameters(url: "\(url)/\(path)", response: .file))
-                #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
+                #expect((end.kind, end.code) == (.permanent, "api.response-too-large"))
                 #expect(end.message.contains("at most 100000 bytes are put into a file (api.file_bytes)"))
                 #expect(try place.files.isEmpty)
             }
@@ -84,7 +84,7 @@ extension ServerTests {
             await #expect(processExitsWith: .success) { [url = url as String] in
                 let before = residentBytes()
                 let end = try await failure(RequestParameters(url: "\(url)/bomb/200", timeoutMilliseconds: 60_000))
-                #expect((end.kind, end.code) == (.permanent, "http.response-too-large"))
+                #expect((end.kind, end.code) == (.permanent, "api.response-too-large"))
                 // Less than the 200 MiB that it stands for.
                 #expect(residentBytes() - before < 100 << 20)
             }

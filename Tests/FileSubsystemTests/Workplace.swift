@@ -63,11 +63,12 @@ final class Workplace: Sendable {
     /// Runs a job as a worker would; its output as JSON text.
     func text<Parameters: JobParameters>(
         _ parameters: Parameters, key: String = "job", token: Int64 = 1,
-        confirm: @escaping @Sendable () async throws -> Void = {}
+        confirm: @escaping @Sendable () async throws -> Void = {},
+        report: @escaping @Sendable (JobProgress) -> Void = { _ in }
     ) async throws -> String {
         let context = JobContext(
             type: Parameters.type, key: key, attempt: 1, token: token, subject: nil, traceparent: nil, locks: locks,
-            confirm: confirm)
+            confirm: confirm, report: report)
         return try await definition(Parameters.type).prepare(Array(try JSONEncoder().encode(parameters)))(context)
     }
 

@@ -121,11 +121,11 @@ struct JobResultTests {
 
     @Test("A failed job's result holds its last error")
     func error() throws {
-        let failure = JobFailure(.permanent, code: "http.404", message: "not \"there\"\u{1}")
+        let failure = JobFailure(.permanent, code: "api.404", message: "not \"there\"\u{1}")
         let text = failure.document(attempt: 3, worker: "w\\1")
         let document = try JSONDecoder().decode(Document.self, from: Data(result(.discarded, error: text).document))
         let fault = try #require(document.data.error)
-        #expect((fault.kind, fault.code, fault.message) == ("permanent", "http.404", "not \"there\"\u{1}"))
+        #expect((fault.kind, fault.code, fault.message) == ("permanent", "api.404", "not \"there\"\u{1}"))
         #expect((fault.attempt, fault.worker) == (3, "w\\1"))
         #expect(document.data.output == nil)
     }

@@ -7,7 +7,7 @@ import Testing
 struct DeadTests {
     private func giveUp(_ ledger: Ledger, _ key: String, by worker: WorkerEpoch, _ message: String) async throws {
         let owned = try await ledger.own(key, by: worker)
-        let failure = JobFailure(.permanent, code: "http.404", message: message)
+        let failure = JobFailure(.permanent, code: "api.404", message: message)
         _ = try await ledger.complete(key, owned, .discard(failure))
     }
 
@@ -25,15 +25,15 @@ struct DeadTests {
             #expect(Set(groups.map(\.count)) == [2, 1] && groups.count == 3)
             #expect(groups[0].message == "request is gone", "the latest first")
             let users = try #require(groups.first { $0.message.contains("user") })
-            #expect((users.type, users.kind, users.code) == ("test.do.v1", "permanent", "http.404"))
+            #expect((users.type, users.kind, users.code) == ("test.do.v1", "permanent", "api.404"))
             let jobs = try await ledger.store.deadJobs(.group(users.fingerprint), atMost: 10)
             #expect(jobs.map(\.identity.key) == ["a", "b"])
             #expect(jobs.map(\.attempt) == [1, 1] && jobs.map(\.worker) == ["w", "w"])
             #expect(
-                try await ledger.store.fingerprints([("test.do.v1", "http.404", "user 0 ('x') has no page 9")])
+                try await ledger.store.fingerprints([("test.do.v1", "api.404", "user 0 ('x') has no page 9")])
                     == [users.fingerprint])
             #expect(
-                try await ledger.store.fingerprints([("test.other.v1", "http.404", "user 0 ('x') has no page 9")])
+                try await ledger.store.fingerprints([("test.other.v1", "api.404", "user 0 ('x') has no page 9")])
                     != [users.fingerprint])
         }
     }
@@ -58,7 +58,7 @@ struct DeadTests {
             #expect(owned.age < .seconds(3_600))
             #expect(owned.remaining.map { $0 > .seconds(80_000) } == true)
             let record = try await ledger.record("k")
-            #expect(record.errors.contains("http.404") && record.errors.contains("replayed"))
+            #expect(record.errors.contains("api.404") && record.errors.contains("replayed"))
             #expect(try await ledger.store.replay([(Ledger.identity("k"), nil)]) == [.left(.running)])
             _ = try await ledger.complete("k", owned, .succeed(output: "1"))
             #expect(try await ledger.store.replay([(Ledger.identity("k"), nil)]) == [.left(.succeeded)])

@@ -62,7 +62,7 @@ struct DeadTests {
             try await fleet.enqueue(keys.map { call(target, $0) })
             for key in keys { #expect(try await fleet.mailbox.reply(key).outcome == "discarded") }
             let group = try #require(try await groups(fleet).first)
-            #expect((group.count, group.type, group.cause) == (10, "api.request.v1", "permanent http.404"))
+            #expect((group.count, group.type, group.cause) == (10, "api.request.v1", "permanent api.404"))
             let items = try JSONDecoder().decode(
                 [Item].self, from: Data(try await gaia(fleet, "show", group.group, "--json").output.utf8))
             #expect(items.count == 10 && items.allSatisfy { $0.at != nil && $0.worker == "worker" && $0.attempt == 1 })

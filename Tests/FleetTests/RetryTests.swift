@@ -103,7 +103,7 @@ struct RetryTests {
         let recorder = Recorder()
         let throttled = Work.definition(recorder, retry: .never) { work, _ in
             if recorder.runs.count < 3 {
-                throw JobFailure(.throttled(retryAfter: .milliseconds(300)), code: "http.429", message: "slow down")
+                throw JobFailure(.throttled(retryAfter: .milliseconds(300)), code: "api.429", message: "slow down")
             }
             return work.text
         }

@@ -208,10 +208,15 @@ struct DownloadTests {
     func paths() async throws {
         let server = try await FileServer.shared.value
         try await Desk.with { desk in
+            let outside = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString)
+            try FileManager.default.createDirectory(
+                at: outside.appending(path: "within"), withIntermediateDirectories: true)
+            defer { #expect(throws: Never.self) { try FileManager.default.removeItem(at: outside) } }
             try FileManager.default.createSymbolicLink(
-                atPath: "\(desk.directory)/out", withDestinationPath: "/tmp")
+                atPath: "\(desk.directory)/out", withDestinationPath: outside.path)
             for (path, code) in [
                 ("none:a", "file.unknown-root"), ("data:out/a", "file.not-a-directory"),
+                ("data:out/within/a", "file.symlink"),
             ] {
                 let failure = try await desk.failure(DownloadParameters(url: server.url(10).url, path: path))
                 #expect((failure.kind, failure.code) == (.permanent, code))

@@ -83,10 +83,10 @@ struct LimitTests {
         setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &core)
         try await ProcessKeeper.with { keeper in
             var command = try Tricks.command(
-                "/bin/sh", ["-c", "ulimit -c; ulimit -Ht; ulimit -n; ulimit -f; ulimit -v"])
+                "/bin/sh", ["-c", "ulimit -c; ulimit -Ht; ulimit -n; ulimit -f; ulimit -v; ulimit -p"])
             command.limits = ProcessLimits(
-                addressSpaceBytes: 1 << 30, cpuSeconds: 7, fileBytes: 1 << 20, openFiles: 33)
-            #expect(try await keeper.run(command).text == "0\n8\n33\n2048\n1048576\n")
+                addressSpaceBytes: 1 << 30, cpuSeconds: 7, fileBytes: 1 << 20, openFiles: 33, userProcesses: 4_000)
+            #expect(try await keeper.run(command).text == "0\n8\n33\n2048\n1048576\n4000\n")
         }
     }
 

@@ -132,6 +132,19 @@ struct TreeTests {
         }
     }
 
+    /// Each of them would make every fork dearer.
+    @Test("A keeper holds no libraries but those that it calls into")
+    func libraries() async throws {
+        try await ProcessKeeper.with { keeper in
+            #expect(try await keeper.runsOthers())
+            let process = try #require(await keeper.keeperProcessID())
+            let own = try Tricks.libraries(of: getpid())
+            #expect(own.count > 10, "the tests are linked with many: \(own)")
+            let kept = try Tricks.libraries(of: process)
+            #expect(kept.isSubset(of: ["libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"]), "\(kept)")
+        }
+    }
+
     @Test("Closing kills what runs, and refuses what comes later")
     func closing() async throws {
         let keeper = ProcessKeeper()

@@ -36,6 +36,22 @@ enum Tricks {
         }
     }
 
+    /// The names of the shared libraries that a process has in its memory.
+    static func libraries(of process: Int32) throws -> Set<String> {
+        // Foundation would read the first page alone of a file that says it has no bytes.
+        guard let maps = fopen("/proc/\(process)/maps", "re") else { throw POSIXError(.ESRCH) }
+        defer { fclose(maps) }
+        var names: Set<String> = []
+        var line: UnsafeMutablePointer<CChar>?
+        var capacity = 0
+        defer { free(line) }
+        while getline(&line, &capacity, maps) > 0, let line {
+            let path = String(cString: line).dropLast()
+            if let name = path.split(separator: "/").last, name.contains(".so") { names.insert(String(name)) }
+        }
+        return names
+    }
+
     /// Asks until no process has the mark; those that are left after the limit.
     static func survivors(
         _ mark: String, besides other: Int32? = nil, after limit: Duration

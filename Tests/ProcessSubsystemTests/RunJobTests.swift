@@ -137,10 +137,11 @@ struct RunJobTests {
             let output = try await workshop.run(#"{"executable":"/bin/pwd","directory":"data:work"}"#)
             #expect(output.stdout.text == "\(workshop.directory)/work\n")
             try FileManager.default.createSymbolicLink(
-                atPath: "\(workshop.directory)/out", withDestinationPath: "/etc")
+                atPath: "\(workshop.directory)/out", withDestinationPath: "/")
             for (path, code) in [
                 ("data:../..", "file.invalid-path"), ("data:missing", "file.not-found"),
                 ("else:work", "file.unknown-root"), ("/etc", "file.invalid-path"), ("data:out", "file.not-a-directory"),
+                ("data:out/etc", "file.symlink"),
             ] {
                 let failure = try await workshop.failure(#"{"executable":"/bin/pwd","directory":"\#(path)"}"#)
                 #expect(failure.code == code && failure.kind == .permanent, "\(path)")

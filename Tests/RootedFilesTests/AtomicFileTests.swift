@@ -91,7 +91,12 @@ struct AtomicFileTests {
     func overtaken() throws {
         var first = try open(token: 1)
         try Array("stale".utf8).withUnsafeBytes { try first.write($0) }
-        try write("fresh", token: 2)
+        var second = try open(token: 2)
+        try Array("fre".utf8).withUnsafeBytes { try second.write($0) }
+        // What the other has written so far is not taken for its own.
+        #expect(try reason { try first.place(.any) } == .busy)
+        try Array("sh".utf8).withUnsafeBytes { try second.write($0) }
+        try second.place(.any)
         #expect(try reason { try first.place(.any) } == .busy)
         #expect(try sandbox.text("root/file") == "fresh")
     }

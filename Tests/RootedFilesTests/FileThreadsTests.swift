@@ -1,4 +1,5 @@
 import Dispatch
+import Foundation
 import RootedFiles
 import Synchronization
 import Testing
@@ -92,6 +93,37 @@ struct FileThreadsTests {
         for (index, task) in waiting.enumerated() { #expect(try await task.value == index + 1) }
         #expect(threads.load.queued == 0)
         await threads.close()
+    }
+
+    @Test("are started when there is work for them, never more than that, and end when they are closed")
+    func lazily() async throws {
+        // A name of its own, by which the kernel's list of threads tells them from all others.
+        let name = "lazy-\(UInt16.random(in: .min ... .max))"
+        let threads = FileThreads(named: name, count: 3)
+        #expect(try living(name) == 0 && threads.load.running == 0)
+        for _ in 0..<10 { try await threads.run {} }
+        #expect(try (1...3).contains(living(name)), "one, and another when it was still at the end of its step")
+        let block = DispatchSemaphore(value: 0)
+        let holders = (0..<5).map { _ in Task { try await threads.run { block.wait() } } }
+        while threads.load.active < 3 || threads.load.active + threads.load.queued < 5 { await Task.yield() }
+        #expect(try living(name) == 3 && threads.load.running == 3)
+        for _ in holders { block.signal() }
+        for holder in holders { try await holder.value }
+        await threads.close()
+        #expect(threads.load.running == 0)
+
+        let unused = FileThreads(named: name, count: 3)
+        await unused.close()
+        await #expect(throws: FileError.self) { try await unused.run {} }
+        #expect(unused.load.running == 0)
+    }
+
+    /// How many threads of this process have a name.
+    private func living(_ name: String) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count { thread in
+            let named = FileManager.default.contents(atPath: "/proc/self/task/\(thread)/comm")
+            return named.map { String(decoding: $0, as: UTF8.self) } == "\(name)\n"
+        }
     }
 
     @Test("finish what is queued before they close")

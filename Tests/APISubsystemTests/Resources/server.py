@@ -7,9 +7,9 @@ Prints its port once it listens, and serves until it is killed.
     /bytes/N               a body of N bytes
     /binary                a body that is not text
     /headers               one header twice
-    /hops/N                a redirect to /hops/N-1, the last of which is a body
+    /hops/N[?wait=S]       after S seconds a redirect to /hops/N-1, the last of which is a body
     /to?url=U              a redirect to U
-    /endless?status=N      a body without end
+    /endless?status=N[&to=U]   a body without end, of a redirect to U
     /bomb/N                N MiB of zeros, packed to a thousandth
     /count                 how many requests there were since /count was asked last, and how many connections
     /silence               no answer
@@ -53,12 +53,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(int(query.get("status", 200)), b"x" * int(parts[1]))
         elif parts[0] == "hops":
             left = int(parts[1])
-            self.send(302, b"on", [("Location", "/hops/%d" % (left - 1))]) if left else self.send(200, b"landed")
+            threading.Event().wait(float(query.get("wait", 0)))
+            place = "/hops/%d?%s" % (left - 1, url.query)
+            self.send(302, b"on", [("Location", place)]) if left else self.send(200, b"landed")
         elif parts[0] == "to":
             self.send(302, b"", [("Location", query["url"])])
         elif parts[0] == "endless":
             self.send_response(int(query.get("status", 200)))
             self.send_header("Transfer-Encoding", "chunked")
+            if "to" in query:
+                self.send_header("Location", query["to"])
             self.end_headers()
             try:
                 while True:
