@@ -47,7 +47,7 @@ struct LimitTests {
             command.timeout = .milliseconds(100)
             let end = try await keeper.run(command)
             #expect(end.cause == .timeout && end.status == .signalled(SIGTERM))
-            #expect(end.duration >= .milliseconds(100) && end.duration < .seconds(10))
+            #expect(end.duration >= .milliseconds(100))
         }
     }
 
