@@ -1,6 +1,7 @@
 import APISubsystem
 import FleetModel
 import Foundation
+import Synchronization
 import Testing
 
 extension ServerTests {
@@ -19,11 +20,23 @@ extension ServerTests {
 
         private func other(_ url: String) -> String { url.replacing("127.0.0.1", with: "localhost") }
 
-        /// Looks again and again, as long as the test has time.
-        private func until(_ isSo: () -> Bool) async throws {
-            while !isSo() {
-                try Task.checkCancellation()
-                await Task.yield()
+        /// A call under way.
+        private final class Call: Sendable {
+            let task: Task<Int, any Error>
+            private let ended = Mutex(false)
+
+            init(_ body: @escaping @Sendable () async throws -> Int) {
+                task = Task { try await body() }
+            }
+
+            /// Looks again and again until it is so, or there is no hope because the call has ended.
+            func until(_ isSo: () -> Bool) async {
+                Task {
+                    _ = await task.result
+                    ended.withLock { $0 = true }
+                }
+                while !isSo() && !ended.withLock({ $0 }) { await Task.yield() }
+                #expect(isSo())
             }
         }
 
@@ -72,13 +85,13 @@ extension ServerTests {
             try await withAPI { api async throws in
                 let place = try await limits.enter("api.host.localhost", within: .zero)
                 let call = try throughRedirect(url, to: "/echo")
-                let waiting = Task { try await api.call(call, context(limits: limits)).status }
-                try await until { limits.spent["api.host.localhost"] != nil }
+                let waiting = Call { try await api.call(call, context(limits: limits)).status }
+                await waiting.until { limits.spent["api.host.localhost"] != nil }
                 // It waits for the second host, and the first has its place again.
                 #expect(
                     try await api.call(RequestParameters(url: "\(url)/echo"), context(limits: limits)).status == 200)
                 limits.leave(place)
-                #expect(try await waiting.value == 200)
+                #expect(try await waiting.task.value == 200)
             }
         }
 
@@ -87,15 +100,15 @@ extension ServerTests {
             let url = try await WebService.shared.value.url
             try await withAPI(try localSettings { $0.connectionsPerHost = 1 }) { api async throws in
                 let silent = RequestParameters(url: "\(other(url))/silence", timeoutMilliseconds: 60_000)
-                let holder = Task { try await api.call(silent).status }
-                try await until { api.status.active > 0 }
+                let holder = Call { try await api.call(silent).status }
+                await holder.until { api.status.active > 0 }
                 let call = try throughRedirect(url, to: "/echo")
-                let waiting = Task { try await api.call(call).status }
-                try await until { api.status.waiting > 0 }
+                let waiting = Call { try await api.call(call).status }
+                await waiting.until { api.status.waiting > 0 }
                 #expect(api.status.active == 1, "who waits for the second host holds nothing of the first")
-                holder.cancel()
-                #expect(try await waiting.value == 200)
-                await #expect(throws: (any Error).self) { try await holder.value }
+                holder.task.cancel()
+                #expect(try await waiting.task.value == 200)
+                await #expect(throws: (any Error).self) { try await holder.task.value }
             }
         }
 

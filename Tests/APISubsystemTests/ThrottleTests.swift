@@ -100,6 +100,31 @@ extension ServerTests {
             }
         }
 
+        @Test("The limit on all connections holds, whatever the hosts are, and the next call goes out when one ends")
+        func connections() async throws {
+            let url = try await WebService.shared.value.url
+            let settings = try localSettings { ($0.connections, $0.connectionsPerHost) = (2, 2) }
+            try await withAPI(settings) { api async throws in
+                let holders = [url, url.replacing("127.0.0.1", with: "localhost")].map { host in
+                    Task {
+                        try await api.call(RequestParameters(url: "\(host)/silence", timeoutMilliseconds: 60_000))
+                            .status
+                    }
+                }
+                while api.status.active < 2 { await Task.yield() }
+                let waiting = Task { try await api.call(RequestParameters(url: "\(url)/echo")).status }
+                while api.status.waiting < 1 {
+                    try Task.checkCancellation()
+                    await Task.yield()
+                }
+                #expect(api.status.active == 2)
+                holders[1].cancel()
+                #expect(try await waiting.value == 200)
+                holders[0].cancel()
+                for holder in holders { await #expect(throws: (any Error).self) { try await holder.value } }
+            }
+        }
+
         @Test("Places at a host bound the calls under way, and are given back however these end")
         func places() async throws {
             let url = try await WebService.shared.value.url

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import ProcessKeeper
 import Testing
 
@@ -47,7 +48,7 @@ struct LimitTests {
             command.timeout = .milliseconds(100)
             let end = try await keeper.run(command)
             #expect(end.cause == .timeout && end.status == .signalled(SIGTERM))
-            #expect(end.duration >= .milliseconds(100) && end.duration < .seconds(10))
+            #expect(end.duration >= .milliseconds(100))
         }
     }
 
@@ -112,6 +113,13 @@ struct LimitTests {
 
     @Test("As root, a program runs as the account that it is given, with its groups", .enabled(if: Account.canChange))
     func account() async throws {
+        // A group that root has and would hand down: what it may lies open to whoever is in it.
+        var groups = [gid_t](repeating: 0, count: 256)
+        let count = Int(getgroups(255, &groups))
+        try #require(count >= 0)
+        groups[count] = 4_242
+        #expect(setgroups(count + 1, groups) == 0)
+        defer { #expect(setgroups(count, groups) == 0) }
         try await ProcessKeeper.with { keeper in
             var command = try Tricks.command("/usr/bin/id")
             command.account = Account(name: "nobody")

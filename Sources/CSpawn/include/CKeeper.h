@@ -32,9 +32,9 @@
 /// Why the keeper is this very program executed again (`/proc/self/exe`, recognised by its name before `main`): a fork of
 /// a worker copies page tables in proportion to the worker, once for each job, and holds on to its memory; a process that
 /// shares the worker's memory (CLONE_VM) dies with it when the kernel runs out of memory. Executed again it has one
-/// thread, and holds no more than libc and the program's own file once it has given back the other libraries, which
-/// would add a third to the time of each fork: so what the program is linked with does not matter. `/proc/self/exe` is
-/// the running file itself, also when another stands at its path by now.
+/// thread, and holds no more than libc and the program's own file once it has given back the other libraries. Forks that
+/// copied the tables of forty of them made a short job half as dear again; so what the program is linked with hardly
+/// matters. `/proc/self/exe` is the running file itself, also when another stands at its path by now.
 #ifndef CKEEPER_H
 #define CKEEPER_H
 

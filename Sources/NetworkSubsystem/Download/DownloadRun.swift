@@ -35,6 +35,7 @@ extension NetworkSubsystem {
             try await context.limits.withPlace("network.connections", within: settings.limitWait) {
                 let part = try await partials.open(
                     target, url: parameters.url, writer: FileWriter(key: context.key, token: context.token))
+                defer { part.letGo() }
                 let transfer = try DownloadTransfer(self, parameters, context, part)
                 do {
                     let begin = ContinuousClock.now

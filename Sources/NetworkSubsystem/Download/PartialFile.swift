@@ -119,6 +119,10 @@ final class PartialFile: Sendable {
         }
     }
 
+    /// Closes the file, and so leaves the part to the next attempt. Not by the end of this object's life, of which nobody
+    /// knows the moment: an attempt that began before it would find the part locked, and begin anew.
+    func letGo() { parts.withLock { $0.file = nil } }
+
     // MARK: On a thread
 
     private func run<Value: Sendable>(

@@ -3,6 +3,7 @@
 Prints its port (UDP and TCP), then one line per query: transport, name, type. Only the standard library.
 """
 
+import collections
 import socket
 import struct
 import threading
@@ -53,6 +54,9 @@ class Query:
 
     def address(self, value, ttl=60, name=b"\xc0\x0c"):
         return record(name, A, ttl, value)
+
+
+released = collections.defaultdict(threading.Event)
 
 
 def answers(query, transport):
@@ -126,6 +130,13 @@ def answers(query, transport):
         return [query.reply([query.address(GOOD, ttl=0)])]
     if how == "slow":
         time.sleep(0.2)
+        return [good]
+    if how == "held":
+        # Until somebody asks for the same name below "free".
+        released[query.name.split(".", 1)[1]].wait()
+        return [good]
+    if how == "free":
+        released[query.name.split(".", 1)[1]].set()
         return [good]
     return [good]
 
