@@ -5,7 +5,7 @@ import Synchronization
 import Testing
 
 /// What goes in and what comes out.
-@Suite("Runs of programs", .timeLimit(.minutes(2)))
+@Suite("Runs of programs", .timeLimit(.minutes(5)))
 struct RunTests {
     @Test("Standard input reaches a program whole, and nothing is there when there is none")
     func input() async throws {
