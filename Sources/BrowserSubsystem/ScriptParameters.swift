@@ -82,5 +82,5 @@ public struct ScriptParameters: JobParameters {
     }
 
     /// Whether the script may be run again after it was cut off anywhere.
-    var isRepeatable: Bool { retry == .always || !steps.contains { $0.action.mayHaveEffect } }
+    public var isRepeatable: Bool { retry == .always || !steps.contains { $0.action.mayHaveEffect } }
 }

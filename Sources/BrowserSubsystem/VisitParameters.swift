@@ -27,6 +27,8 @@ public struct VisitParameters: JobParameters {
         case html
         case links
         case timings
+        /// What the page's scripts wrote to the console as errors, exceptions that nobody caught, and requests that failed.
+        case consoleErrors = "console_errors"
     }
 
     public var url: String
