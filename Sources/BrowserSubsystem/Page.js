@@ -3,6 +3,8 @@
 ({
     // --- Elements
 
+    find(selector) { return document.querySelector(selector); },
+
     // Waits until an element can be acted on as a person would, and brings it into view.
     // need: enabled (it takes input), hit (a click at its middle arrives).
     // Yields {x, y}: the middle, in the viewport of this frame; or {why, by?} when the time is over.

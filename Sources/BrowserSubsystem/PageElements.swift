@@ -1,0 +1,198 @@
+import DevTools
+import FleetModel
+
+/// Elements of a page: waiting for them, and acting on them as a person would.
+extension Page {
+    struct Point: Sendable {
+        var x: Double
+        var y: Double
+    }
+
+    /// What an element must be before it is acted on.
+    struct Need: Sendable {
+        var isEnabled = true
+        var isHit = true
+
+        static let click = Need()
+        static let input = Need(isHit: false)
+        static let view = Need(isEnabled: false, isHit: false)
+    }
+
+    /// The answer of a function that waits: what it waited for, or why that did not come.
+    private struct Readiness: Decodable {
+        var x: Double?
+        var y: Double?
+        var why: String?
+        var by: String?
+    }
+
+    /// Time that an answer may take beyond what the page itself waited.
+    private static let answerMargin = Duration.milliseconds(250)
+
+    /// The frame that an `<iframe>` holds; the page itself when nil.
+    func frame(_ selector: String?, _ deadline: Deadline) async throws -> Frame {
+        guard let selector else { return top }
+        try await wait(for: selector, .attached, in: top, deadline)
+        guard let object = try await element(selector, in: top, deadline),
+            let id = try await send(DOMDomain.DescribeNode(objectId: object), deadline).node.frameId
+        else {
+            throw JobFailure(
+                .permanent, code: "browser.no-frame", message: "'\(selector.prefix(80))' is no iframe; it holds no page")
+        }
+        let offset = try await call("frameOffset", [.text(selector)], in: top, as: Offset.self, deadline)
+        return Frame(id: id, x: offset.x, y: offset.y)
+    }
+
+    private struct Offset: Decodable {
+        var x: Double
+        var y: Double
+    }
+
+    /// Waits until an element is as wanted.
+    func wait(
+        for selector: String, _ state: ScriptStep.ElementState, in frame: Frame, _ deadline: Deadline
+    ) async throws {
+        let answer = try await waiting("state", [.text(selector), .text(state.rawValue)], in: frame, deadline)
+        if let why = answer.why { throw Self.failure(selector, why, answer.by, deadline) }
+    }
+
+    func wait(forText text: String, in frame: Frame, _ deadline: Deadline) async throws {
+        let answer = try await waiting("shows", [.text(text)], in: frame, deadline)
+        if answer.why != nil { throw deadline.timeout("the page does not show '\(text.prefix(80))'") }
+    }
+
+    /// Waits until an element can be acted on, brings it into view, and tells where its middle is.
+    func ready(_ selector: String, _ need: Need, in frame: Frame, _ deadline: Deadline) async throws -> Point {
+        let answer = try await waiting(
+            "ready", [.text(selector), .flags(["enabled": need.isEnabled, "hit": need.isHit])], in: frame, deadline)
+        guard let x = answer.x, let y = answer.y else {
+            throw Self.failure(selector, answer.why ?? "missing", answer.by, deadline)
+        }
+        return Point(x: frame.x + x, y: frame.y + y)
+    }
+
+    /// Calls a function that waits in the page for as long as there is time, across changes of the document.
+    private func waiting(
+        _ function: String, _ arguments: [RuntimeDomain.Argument], in frame: Frame, _ deadline: Deadline
+    ) async throws -> Readiness {
+        while true {
+            let remaining = max(try deadline.remaining() - Self.answerMargin, .milliseconds(1))
+            // In pieces, so that a call that a change of the document ended is begun anew with the time that is left.
+            let piece = min(remaining, .seconds(5))
+            let answer = try await call(
+                function, arguments + [.integer(Int(piece / .milliseconds(1)))], in: frame, as: Readiness.self, deadline)
+            if answer.why == nil || deadline.instant - .now <= Self.answerMargin { return answer }
+        }
+    }
+
+    private static func failure(_ selector: String, _ why: String, _ by: String?, _ deadline: Deadline) -> JobFailure {
+        let name = "'\(selector.prefix(120))'"
+        let words =
+            switch why {
+            case "missing": "there is no element \(name)"
+            case "hidden": "\(name) cannot be seen"
+            case "visible": "\(name) can still be seen"
+            case "disabled": "\(name) takes no input (it is disabled)"
+            case "moving": "\(name) does not come to rest"
+            case "covered": "\(name) is covered by \(by ?? "something")"
+            default: "\(name): \(why)"
+            }
+        return JobFailure(
+            .transient, code: why == "missing" ? "browser.no-element" : "browser.not-ready",
+            message: "\(words); waited \(deadline.limit)")
+    }
+
+    // MARK: Acting
+
+    /// - Parameter count: 2 for a double click.
+    func click(at point: Point, count: Int = 1, _ deadline: Deadline) async throws {
+        func mouse(_ type: String, isDown: Bool, _ count: Int) async throws {
+            try await send(
+                InputDomain.DispatchMouseEvent(
+                    type: type, x: point.x, y: point.y, button: type == "mouseMoved" ? "none" : "left",
+                    buttons: isDown ? 1 : 0, clickCount: count), deadline)
+        }
+        try await mouse("mouseMoved", isDown: false, 0)
+        for number in 1...count {
+            try await mouse("mousePressed", isDown: true, number)
+            try await mouse("mouseReleased", isDown: false, number)
+        }
+    }
+
+    /// Removes what a field holds, as a person does who selects all of it.
+    func clear(_ selector: String, in frame: Frame, _ deadline: Deadline) async throws {
+        let hasContent = try await call(
+            "selectAll", [.text(selector)], in: frame, as: Bool.self, isRepeatable: false, deadline)
+        if hasContent, let stroke = KeyStroke("Delete") { try await press(stroke, deadline) }
+    }
+
+    /// Types into what has the focus, key by key.
+    func type(_ text: String, _ deadline: Deadline) async throws {
+        for character in text {
+            if let stroke = KeyStroke(typing: character) {
+                try await press(stroke, deadline)
+            } else {
+                try await send(InputDomain.InsertText(text: String(character)), deadline)
+            }
+        }
+    }
+
+    func press(_ stroke: KeyStroke, _ deadline: Deadline) async throws {
+        try await send(InputDomain.DispatchKeyEvent.down(stroke), deadline)
+        try await send(InputDomain.DispatchKeyEvent.up(stroke), deadline)
+    }
+
+    func focus(_ selector: String, in frame: Frame, _ deadline: Deadline) async throws {
+        let isFocused = try await call(
+            "focus", [.text(selector)], in: frame, as: Bool.self, isRepeatable: false, deadline)
+        guard isFocused else {
+            throw JobFailure(
+                .permanent, code: "browser.no-focus", message: "'\(selector.prefix(80))' cannot have the focus")
+        }
+    }
+
+    private struct Choice: Decodable {
+        var values: [String]?
+        var why: String?
+        var missing: String?
+    }
+
+    /// - Returns: the values of the options that are chosen now.
+    func choose(
+        _ values: [String], in selector: String, in frame: Frame, _ deadline: Deadline
+    ) async throws -> [String] {
+        let choice = try await call(
+            "choose", [.text(selector), .texts(values)], in: frame, as: Choice.self, isRepeatable: false, deadline)
+        if let values = choice.values { return values }
+        let words =
+            switch choice.why {
+            case "no-select": "is no <select>"
+            case "not-multiple": "takes exactly one option"
+            default: "has no option '\(choice.missing?.prefix(80) ?? "")' that can be chosen"
+            }
+        throw JobFailure(
+            .permanent, code: "browser.no-option", message: "'\(selector.prefix(80))' \(words)")
+    }
+
+    /// Turns the mouse's wheel.
+    func scroll(x: Int, y: Int, in frame: Frame, _ deadline: Deadline) async throws {
+        try await send(
+            InputDomain.DispatchMouseEvent(
+                type: "mouseWheel", x: frame.x + 1, y: frame.y + 1, deltaX: Double(x), deltaY: Double(y)), deadline)
+    }
+
+    /// - Parameter files: absolute paths, which the browser reads.
+    func upload(_ files: [String], to selector: String, in frame: Frame, _ deadline: Deadline) async throws {
+        guard let object = try await element(selector, in: frame, deadline) else {
+            throw Self.failure(selector, "missing", nil, deadline)
+        }
+        do {
+            try await send(DOMDomain.SetFileInputFiles(files: files, objectId: object), deadline)
+        } catch let error as DevToolsError {
+            guard case .refused(_, let message) = error.reason else { throw error }
+            throw JobFailure(
+                .permanent, code: "browser.no-file-input",
+                message: "'\(selector.prefix(80))' takes no files: \(message)")
+        }
+    }
+}
