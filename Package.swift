@@ -71,6 +71,7 @@ let package = Package(
         .target(name: "CExpat", linkerSettings: [.linkedLibrary("expat")]),
         // libssl-dev, zlib1g-dev
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
+        .target(name: "CEgress"),
         .target(name: "CClockShift"),
         .target(name: "CHTTPFloor"),
         .target(name: "CProcessFloor"),
@@ -88,6 +89,12 @@ let package = Package(
 
         // Which addresses jobs may have connected to: for everything that connects on their behalf.
         house("AddressPolicy"),
+
+        // Browsers: their protocol, the way that their connections take, and the browsers themselves.
+        house("DevTools", ["CSpawn"], isTestable: true),
+        house("EgressProxy", ["CEgress", "AddressPolicy"], isTestable: true),
+        house(
+            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", metrics], isTestable: true),
 
         // The fleet.
         house("FleetModel"),
@@ -118,6 +125,9 @@ let package = Package(
         house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
         // Measures process jobs beside the bare posix_spawn loop.
         house("ProcessLoad", ["ProcessSubsystem", "RootedFiles", "FleetModel", "CProcessFloor"]),
+
+        // Measures browsers beside a bare script.
+        house("BrowserLoad", ["BrowserPool", "DevTools"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -184,6 +194,14 @@ let package = Package(
         tests(
             "ProcessSubsystemTests", ["ProcessSubsystem", "ProcessLoad", "FleetModel", "RootedFiles"],
             exclude: ["Resources"]),
+        tests("DevToolsTests", ["DevTools"]),
+        tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack"]),
+        // A worker with a pool of browsers that is killed while it uses them.
+        .executableTarget(
+            name: "browser-worker", dependencies: ["BrowserPool"], path: "Tests/BrowserWorker", swiftSettings: strict),
+        tests(
+            "BrowserPoolTests",
+            ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "browser-worker"]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",
