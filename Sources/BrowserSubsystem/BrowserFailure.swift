@@ -1,12 +1,11 @@
+import BrowserPool
 import DevTools
+import EgressProxy
 import FleetModel
 import RootedFiles
 
 /// The failures of browser jobs that have their reason in the browser or the page.
 enum BrowserFailure {
-    static let tooManyDialogs = JobFailure(
-        .permanent, code: "browser.dialogs", message: "the page opened more than \(PageState.dialogsMax) dialogs")
-
     static let noPlace = JobFailure(
         .permanent, code: "browser.no-file-root",
         message: "this worker has no place for files; name a writable directory in file.roots")
@@ -28,8 +27,16 @@ enum BrowserFailure {
             code: "browser.status-\(status)", message: "the page was answered with status \(status)")
     }
 
-    /// A navigation that failed, by Chromium's name of the reason.
-    static func navigation(_ error: String, to url: String) -> JobFailure {
+    /// A navigation that failed, by Chromium's name of the reason, and by what became of its connections.
+    ///
+    /// - Parameter failures: those since it began. The browser is told no reasons, so it has none to tell.
+    static func navigation(_ error: String, to url: String, _ failures: [EgressFailure]) -> JobFailure {
+        // A redirect may have led to another host: then it is the last.
+        if error.contains("SOCKS") || error.contains("PROXY"),
+            let failure = failures.last(where: { $0.host == PageURL.host(url) }) ?? failures.last
+        {
+            return connection(failure)
+        }
         let name = error.hasPrefix("net::") ? String(error.dropFirst(5)) : error
         let host = PageURL.host(url) ?? url
         func failure(_ kind: JobFailure.Kind, _ code: String, _ words: String) -> JobFailure {
@@ -58,7 +65,53 @@ enum BrowserFailure {
     }
 }
 
+extension BrowserFailure {
+    private static func connection(_ failure: EgressFailure) -> JobFailure {
+        let host = failure.host.prefix(253)
+        return switch failure.reason {
+        case .refused(let kind):
+            JobFailure(
+                .permanent, code: "browser.refused-address",
+                message: "\(host) has an address that pages may not be fetched from (\(kind)); browser.allow lists exceptions")
+        case .noName: JobFailure(.transient, code: "browser.dns", message: "\(host): the name has no address just now")
+        case .notReachable(let words): JobFailure(.transient, code: "browser.connection", message: "\(host): \(words)")
+        case .timeout:
+            JobFailure(.transient, code: "browser.connection", message: "\(host) did not take the connection in time")
+        case .limit:
+            JobFailure(
+                .permanent, code: "browser.egress-limit",
+                message: "the page has more connections, or has moved more bytes, than a job may")
+        }
+    }
+}
+
 extension JobFailure {
+    /// Whatever ended the use of a tab, in the words of this subsystem.
+    static func explaining(_ error: any Error) -> any Error {
+        switch error {
+        case let error as DevToolsError: error.reason == .cancelled ? CancellationError() : JobFailure(error)
+        case let error as BrowserPoolError: error.reason == .cancelled ? CancellationError() : JobFailure(error)
+        case let error as FileError: JobFailure(error)
+        default: error
+        }
+    }
+
+    init(browser error: any Error) { self.init(Self.explaining(error)) }
+
+    init(_ error: BrowserPoolError) {
+        switch error.reason {
+        // No fault of the job's: it comes again when others are through.
+        case .exhausted:
+            self.init(.throttled(retryAfter: .seconds(1)), code: "browser.exhausted", message: error.message)
+        case .launchFailed: self.init(.transient, code: "browser.launch", message: error.message)
+        case .notSandboxed: self.init(.permanent, code: "browser.not-sandboxed", message: error.message)
+        case .badSetting: self.init(.permanent, code: "browser.setting", message: error.message)
+        case .schemeRefused: self.init(.permanent, code: "browser.refused-scheme", message: error.message)
+        case .closed: self.init(.transient, code: "browser.closed", message: error.message)
+        case .cancelled: self.init(CancellationError())
+        }
+    }
+
     /// A file that a result was to go into, or that was to be uploaded.
     init(_ error: FileError) {
         self.init(error.isTransient ? .transient : .permanent, code: error.code, message: error.description)

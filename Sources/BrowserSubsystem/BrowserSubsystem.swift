@@ -1,1 +1,71 @@
+import BrowserPool
+import FleetModel
 import Metrics
+import RootedFiles
+
+/// # BrowserSubsystem
+///
+/// Web pages as jobs: visits and scripts in real browsers. It brings parameters and handlers; queues, claims and retries are
+/// the worker's, browsers and tabs are those of ``BrowserPool``.
+///
+/// ```
+///  browser.visit.v1  ──▶ VisitRun ──┐                 ┌─ BrowserPool   a fresh tab, cookies and all; its own way out
+///  browser.script.v1 ──▶ ScriptRun ─┴─▶ BrowserDesk ──┼─ PageWatch     how far the page is, by its events
+///                          │                          ├─ OpenPage      opens, looks, clicks, types (Page.js)
+///                          │                          └─ ResultPlace   large results into files beneath a root
+///                          └─ failed ──▶ JobFailure `browser.…`; after an effect that must not be repeated: unsafe
+/// ```
+///
+/// A worker holds one `BrowserSubsystem`, and through it one pool. The first job starts the first browser.
+public struct BrowserSubsystem: Subsystem {
+    let desk: BrowserDesk
+
+    /// - Parameters:
+    ///   - roots: the directories that uploads come from.
+    ///   - results: where screenshots, documents and long texts go; jobs that make some fail when nil.
+    ///   - threads: where files are read and written; the caller's to close, after ``close()``.
+    ///   - factory: where counts go.
+    /// - Throws: `BrowserPoolError` for a setting that cannot be, or a machine without browser or sandbox.
+    public init(
+        _ settings: BrowserSettings = BrowserSettings(), roots: FileRoots, results: ResultFiles?, threads: FileThreads,
+        metrics factory: any MetricsFactory = MetricsSystem.factory
+    ) throws(BrowserPoolError) {
+        desk = BrowserDesk(
+            pool: try BrowserPool(settings.pool, metrics: factory), settings: settings, roots: roots, results: results,
+            threads: threads, metrics: BrowserMetrics(factory))
+    }
+
+    /// The kinds of job that this subsystem runs.
+    public var definitions: [JobDefinition] { [visit, script] }
+
+    /// What browsers and tabs there are just now.
+    public var status: BrowserPoolStatus { desk.pool.status }
+
+    /// Ends the browsers, with the jobs that use them.
+    public func close() async { await desk.pool.close() }
+
+    /// Beyond what the parameters allow: waiting for a tab, and putting results away.
+    private var margin: Duration { desk.settings.leaseWait + .seconds(30) }
+
+    private var visit: JobDefinition {
+        JobDefinition(
+            VisitParameters.self, summary: "a web page in a browser; what is to be seen there is the output",
+            timeout: .milliseconds(VisitParameters.timeoutMillisecondsMax) + margin
+        ) { [desk] (parameters: VisitParameters, context: JobContext) -> VisitOutput in
+            try await desk.metrics.measuring("visit") {
+                try await VisitRun(parameters: parameters, desk: desk, place: desk.place(context)).run()
+            }
+        }
+    }
+
+    private var script: JobDefinition {
+        JobDefinition(
+            ScriptParameters.self, summary: "steps in a browser: open, click, type, read; each one's outcome is the output",
+            timeout: .milliseconds(ScriptParameters.timeoutMillisecondsMax) + margin
+        ) { [desk] (parameters: ScriptParameters, context: JobContext) -> ScriptOutput in
+            try await desk.metrics.measuring("script") {
+                try await ScriptRun(parameters: parameters, desk: desk, place: desk.place(context)).run()
+            }
+        }
+    }
+}

@@ -74,10 +74,6 @@ struct KeyStroke: Sendable, Hashable {
         modifiers.isDisjoint(with: [.alt, .control, .meta]) ? text : nil
     }
 
-    /// What Chromium does beside telling the page: some commands of text fields come from the window system, which is not
-    /// there.
-    var commands: [String] { modifiers == .control && code == "KeyA" ? ["selectAll"] : [] }
-
     private static let modifierNames: [String: Modifiers] = [
         "Alt": .alt, "Control": .control, "Meta": .meta, "Shift": .shift,
     ]

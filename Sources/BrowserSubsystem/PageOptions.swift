@@ -13,17 +13,14 @@ public struct PageOptions: Codable, Sendable, Hashable {
     /// Sent with requests to the origins that the job names, and to no other.
     public var headers: [String: String]?
     public var cookies: [Cookie]?
-    /// How `alert`, `confirm`, `prompt` and "leave this page?" are answered; `dismiss` when absent.
+    /// How `alert`, `confirm` and `prompt` are answered; `dismiss` when absent. "Leave this page?" is always answered with yes.
     public var dialogs: DialogAnswer?
-    /// What is entered when a `prompt` is accepted.
-    public var promptText: String?
     /// What becomes of files that the page wants saved; `deny` when absent.
     public var downloads: Downloads?
 
     enum CodingKeys: String, CodingKey {
         case viewport, locale, timezone, headers, cookies, dialogs, downloads
         case userAgent = "user_agent"
-        case promptText = "prompt_text"
     }
 
     public struct Viewport: Codable, Sendable, Hashable {
@@ -110,9 +107,8 @@ public struct PageOptions: Codable, Sendable, Hashable {
                         "same_site": .string(values: Cookie.SameSite.allCases.map(\.rawValue)),
                     ], required: ["name", "value"]), description: "set before the first request"),
             "dialogs": .string(
-                description: "the answer to alert, confirm, prompt and beforeunload; dismiss when absent",
+                description: "the answer to alert, confirm and prompt; dismiss when absent",
                 values: DialogAnswer.allCases.map(\.rawValue)),
-            "prompt_text": .string(description: "entered when a prompt is accepted", lengthMax: textBytesMax),
             "downloads": .string(
                 description: "what becomes of files that the page wants saved; deny when absent",
                 values: Downloads.allCases.map(\.rawValue)),
@@ -135,9 +131,6 @@ public struct PageOptions: Codable, Sendable, Hashable {
         if let timezone, !Self.isTimezoneName(timezone) {
             throw InvalidParameters(
                 "'page.timezone' must be a name such as Europe/Berlin or UTC, it is '\(timezone.prefix(60))'")
-        }
-        if let promptText, promptText.utf8.count > Self.textBytesMax {
-            throw InvalidParameters("'page.prompt_text' may have \(Self.textBytesMax) bytes at most")
         }
         try validateHeaders()
         try validateCookies()

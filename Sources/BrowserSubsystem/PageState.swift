@@ -1,4 +1,4 @@
-/// Where a page stands, folded from what the browser tells. It decides; ``PageWatch`` acts.
+/// Where a page stands, folded from what the browser tells.
 ///
 /// ```
 ///  empty ──frameNavigated──▶ document ──DOMContentLoaded──▶ ──load──▶ ──no request for 500 ms──▶ quiet
@@ -7,11 +7,6 @@
 ///    └── isNavigating: a navigation has been asked for, and neither came nor failed
 /// ```
 struct PageState: Sendable {
-    /// What is to be done about an event.
-    enum Action: Sendable, Hashable {
-        case answerDialog(accept: Bool, text: String?)
-    }
-
     /// How far the current document has come.
     struct Progress: OptionSet, Sendable, Hashable {
         let rawValue: Int
@@ -28,32 +23,34 @@ struct PageState: Sendable {
     private(set) var isNavigating = false
     /// Since when no request has been under way.
     private(set) var quietSince: ContinuousClock.Instant?
-    private(set) var report = PageReport()
+    private(set) var consoleErrors: ConsoleErrors?
+    /// All frames that have been seen, the main one among them.
+    private(set) var frames: Set<String>
     /// Where the scripts of frames run, as far as the browser was asked to tell.
     private(set) var worlds: [String: Int] = [:]
     private var requests: Set<String> = []
-    private let options: PageOptions
 
     /// A page with more requests at once than this never counts as quiet.
     static let requestsMax = 10_000
-    /// Of more frames than this the worlds are not remembered.
-    static let worldsMax = 1_000
-    /// A page that opens more dialogs than this is given up.
-    static let dialogsMax = 1_000
+    /// More frames than this are not remembered.
+    static let framesMax = 1_000
 
-    init(mainFrame: String, _ options: PageOptions) {
+    /// - Parameter countsConsoleErrors: whether they are of interest.
+    init(mainFrame: String, countsConsoleErrors: Bool) {
         self.mainFrame = mainFrame
-        self.options = options
+        frames = [mainFrame]
+        consoleErrors = countsConsoleErrors ? ConsoleErrors() : nil
     }
 
-    var hasTooManyDialogs: Bool { report.dialogsTotal > Self.dialogsMax }
-
-    mutating func apply(_ event: PageEvent, at now: ContinuousClock.Instant) -> Action? {
+    mutating func apply(_ event: PageEvent, at now: ContinuousClock.Instant) {
         switch event {
         case .navigationStarted(let frame): if frame == mainFrame { isNavigating = true }
         case .navigationEnded(let frame): if frame == mainFrame { isNavigating = false }
         case .navigated(let frame, let loader):
-            guard frame == mainFrame else { return nil }
+            guard frame == mainFrame else {
+                if frames.count < Self.framesMax { frames.insert(frame) }
+                return
+            }
             self.loader = loader
             progress = []
             worlds = [:]
@@ -69,20 +66,10 @@ struct PageState: Sendable {
             quietSince = nil
         case .requestEnded(let id):
             if requests.remove(id) != nil, requests.isEmpty { quietSince = now }
-        case .dialog(let type, let message):
-            // A page that asks to stay is left: the job has said where to go.
-            let accepts = type == "beforeunload" || options.dialogs == .accept
-            report.add(PageReport.Dialog(type: type, message: message, accepted: accepts))
-            return .answerDialog(accept: accepts, text: type == "prompt" && accepts ? options.promptText : nil)
-        case .world(let frame, let id): if worlds.count < Self.worldsMax || worlds[frame] != nil { worlds[frame] = id }
-        case .consoleError(let text): report.add(consoleError: text)
-        case .popup: report.popups += 1
-        case .download: report.downloadsDenied += 1
+        case .world(let frame, let id): if worlds.count < Self.framesMax || worlds[frame] != nil { worlds[frame] = id }
+        case .consoleError(let text): consoleErrors?.add(text)
         }
-        return nil
     }
-
-    mutating func countConsoleErrors() { report.countConsoleErrors() }
 
     /// Whether the document has come so far; one that is about to be left has not.
     func has(_ moment: VisitParameters.Moment, at now: ContinuousClock.Instant) -> Bool {
@@ -108,8 +95,5 @@ enum PageEvent: Sendable, Hashable {
     case requestEnded(id: String)
     /// The world of a frame's scripts.
     case world(frame: String, id: Int)
-    case dialog(type: String, message: String)
     case consoleError(String)
-    case popup
-    case download
 }

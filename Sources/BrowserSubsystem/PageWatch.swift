@@ -1,8 +1,7 @@
 import DevTools
 import Synchronization
 
-/// Follows a page: folds its events into a ``PageState``, answers what has to be answered at once, and lets one wait for what
-/// comes.
+/// Follows a page: folds its events into a ``PageState``, and lets one wait for what comes.
 final class PageWatch: Sendable {
     private struct Following {
         var page: PageState
@@ -13,21 +12,17 @@ final class PageWatch: Sendable {
     }
 
     private let following: Mutex<Following>
-    private let session: DevToolsSession
     private let subscription = Mutex<EventSubscription?>(nil)
 
     private static let methods = [
-        PageDomain.FrameNavigated.method, PageDomain.FrameRequestedNavigation.method,
-        PageDomain.FrameStartedNavigating.method, PageDomain.FrameStoppedLoading.method,
-        PageDomain.LifecycleEvent.method, PageDomain.DialogOpening.method, NetworkDomain.RequestWillBeSent.method,
-        NetworkDomain.LoadingFinished.method, NetworkDomain.LoadingFailed.method,
-        RuntimeDomain.ExceptionThrown.method, RuntimeDomain.ConsoleAPICalled.method,
-        RuntimeDomain.LogEntryAdded.method, RuntimeDomain.ContextCreated.method,
+        Page.FrameNavigated.method, FrameRequestedNavigation.method, FrameStartedNavigating.method,
+        FrameStoppedLoading.method, Page.LifecycleEvent.method, Network.RequestWillBeSent.method,
+        Network.LoadingFinished.method, Network.LoadingFailed.method, Runtime.ExceptionThrown.method,
+        Runtime.ConsoleAPICalled.method, Log.EntryAdded.method, ExecutionContextCreated.method,
     ]
 
     /// It follows from now on; enable the domains afterwards.
     init(_ session: DevToolsSession, _ state: PageState) {
-        self.session = session
         following = Mutex(Following(page: state))
         // The connection's thread holds the body for as long as the subscription lasts, which this object ends.
         let subscription = session.observe(Self.methods) { [weak self] message in self?.take(message) }
@@ -39,30 +34,23 @@ final class PageWatch: Sendable {
 
     var page: PageState { following.withLock { $0.page } }
 
-    func countConsoleErrors() { following.withLock { $0.page.countConsoleErrors() } }
-
-    /// For what is told of a page elsewhere than by its own session.
-    func add(_ event: PageEvent) { apply(event, at: .now) }
+    /// Has those who wait look again, for what is known elsewhere.
+    func nudge() { change { _ in } }
 
     private func take(_ message: DevToolsEventMessage) {
         // An event that cannot be read is as one that has not come: whoever waits for it ends by its time.
         guard let event = try? PageEvent(message) else { return }
-        apply(event, at: message.instant)
+        change { $0.apply(event, at: message.instant) }
     }
 
-    private func apply(_ event: PageEvent, at instant: ContinuousClock.Instant) {
-        let (action, waiters) = following.withLock { following in
-            let action = following.page.apply(event, at: instant)
+    private func change(_ body: (inout PageState) -> Void) {
+        let waiters = following.withLock { following in
+            body(&following.page)
             following.revision += 1
             defer { following.waiters = [:] }
-            return (action, following.waiters)
+            return following.waiters
         }
         for waiter in waiters.values { waiter.resume() }
-        switch action {
-        case .answerDialog(let accept, let text):
-            session.post(PageDomain.HandleDialog(accept: accept, promptText: text))
-        case nil: break
-        }
     }
 
     /// What is to be waited for.
@@ -82,7 +70,6 @@ final class PageWatch: Sendable {
     ) async throws {
         while true {
             let (page, revision) = following.withLock { ($0.page, $0.revision) }
-            if page.hasTooManyDialogs { throw BrowserFailure.tooManyDialogs }
             let instant: ContinuousClock.Instant
             switch judge(page) {
             case .reached: return
@@ -90,13 +77,18 @@ final class PageWatch: Sendable {
             case .notBefore(let wanted): instant = min(wanted, deadline.instant)
             }
             if deadline.isOver { throw deadline.timeout(words()) }
-            await change(after: revision, until: instant)
+            await waitForChange(after: revision, until: instant)
             try Task.checkCancellation()
         }
     }
 
+    /// Returns at that instant, whatever comes.
+    static func pause(until instant: ContinuousClock.Instant) -> (PageState) -> Verdict {
+        { _ in instant <= .now ? .reached : .notBefore(instant) }
+    }
+
     /// Returns at the next event, at the instant, or when the task is cancelled.
-    private func change(after revision: Int, until instant: ContinuousClock.Instant) async {
+    private func waitForChange(after revision: Int, until instant: ContinuousClock.Instant) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.nextEvent(after: revision) }
             // A sleep ends early only by cancellation, which is what is wanted of it.
@@ -130,23 +122,24 @@ extension PageEvent {
     /// Nil for an event that says nothing of interest.
     init?(_ message: DevToolsEventMessage) throws {
         switch message.method {
-        case PageDomain.FrameNavigated.method:
-            let frame = try message.decode(PageDomain.FrameNavigated.self).frame
+        case Page.FrameNavigated.method:
+            let frame = try message.decode(Page.FrameNavigated.self).frame
             self = .navigated(frame: frame.id, loader: frame.loaderId)
-        case PageDomain.FrameRequestedNavigation.method:
-            let event = try message.decode(PageDomain.FrameRequestedNavigation.self)
+        case FrameRequestedNavigation.method:
+            let event = try message.decode(FrameRequestedNavigation.self)
             // Another window's or a download's does not change this page.
             guard event.disposition == "currentTab" else { return nil }
             self = .navigationStarted(frame: event.frameId)
-        case PageDomain.FrameStartedNavigating.method:
-            let event = try message.decode(PageDomain.FrameStartedNavigating.self)
-            guard !event.navigationType.hasPrefix("sameDocument") && event.navigationType != "historySameDocument"
-            else { return nil }
+        case FrameStartedNavigating.method:
+            let event = try message.decode(FrameStartedNavigating.self)
+            guard event.navigationType != "sameDocument", event.navigationType != "historySameDocument" else {
+                return nil
+            }
             self = .navigationStarted(frame: event.frameId)
-        case PageDomain.FrameStoppedLoading.method:
-            self = .navigationEnded(frame: try message.decode(PageDomain.FrameStoppedLoading.self).frameId)
-        case PageDomain.LifecycleEvent.method:
-            let event = try message.decode(PageDomain.LifecycleEvent.self)
+        case FrameStoppedLoading.method:
+            self = .navigationEnded(frame: try message.decode(FrameStoppedLoading.self).frameId)
+        case Page.LifecycleEvent.method:
+            let event = try message.decode(Page.LifecycleEvent.self)
             let step: PageState.Progress
             switch event.name {
             case "DOMContentLoaded": step = .content
@@ -154,30 +147,27 @@ extension PageEvent {
             default: return nil
             }
             self = .lifecycle(frame: event.frameId, loader: event.loaderId, step)
-        case PageDomain.DialogOpening.method:
-            let event = try message.decode(PageDomain.DialogOpening.self)
-            self = .dialog(type: event.type, message: event.message)
-        case NetworkDomain.RequestWillBeSent.method:
-            let event = try message.decode(NetworkDomain.RequestWillBeSent.self)
+        case Network.RequestWillBeSent.method:
+            let event = try message.decode(Network.RequestWillBeSent.self)
             // They stay open for as long as the page likes.
             guard event.type != "EventSource", event.type != "WebSocket" else { return nil }
             self = .requestStarted(id: event.requestId)
-        case NetworkDomain.LoadingFinished.method:
-            self = .requestEnded(id: try message.decode(NetworkDomain.LoadingFinished.self).requestId)
-        case NetworkDomain.LoadingFailed.method:
-            self = .requestEnded(id: try message.decode(NetworkDomain.LoadingFailed.self).requestId)
-        case RuntimeDomain.ContextCreated.method:
-            let context = try message.decode(RuntimeDomain.ContextCreated.self).context
+        case Network.LoadingFinished.method:
+            self = .requestEnded(id: try message.decode(Network.LoadingFinished.self).requestId)
+        case Network.LoadingFailed.method:
+            self = .requestEnded(id: try message.decode(Network.LoadingFailed.self).requestId)
+        case ExecutionContextCreated.method:
+            let context = try message.decode(ExecutionContextCreated.self).context
             guard let details = context.auxData, details.isDefault == true, let frame = details.frameId else { return nil }
             self = .world(frame: frame, id: context.id)
-        case RuntimeDomain.ExceptionThrown.method:
-            self = .consoleError(try message.decode(RuntimeDomain.ExceptionThrown.self).exceptionDetails.words)
-        case RuntimeDomain.ConsoleAPICalled.method:
-            let event = try message.decode(RuntimeDomain.ConsoleAPICalled.self)
+        case Runtime.ExceptionThrown.method:
+            self = .consoleError(try message.decode(Runtime.ExceptionThrown.self).exceptionDetails.message)
+        case Runtime.ConsoleAPICalled.method:
+            let event = try message.decode(Runtime.ConsoleAPICalled.self)
             guard event.type == "error" || event.type == "assert" else { return nil }
-            self = .consoleError(event.words)
-        case RuntimeDomain.LogEntryAdded.method:
-            let entry = try message.decode(RuntimeDomain.LogEntryAdded.self).entry
+            self = .consoleError(event.args.map { $0.text ?? $0.description ?? "…" }.joined(separator: " "))
+        case Log.EntryAdded.method:
+            let entry = try message.decode(Log.EntryAdded.self).entry
             guard entry.level == "error" else { return nil }
             self = .consoleError(entry.text + (entry.url.map { " (\($0))" } ?? ""))
         default: return nil

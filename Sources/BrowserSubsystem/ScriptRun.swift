@@ -36,8 +36,6 @@ struct ScriptRun: Sendable {
             try place.check()
         }
         let begin = ContinuousClock.now
-        let deadline = Deadline(
-            in: .milliseconds(parameters.timeoutMilliseconds ?? ScriptParameters.timeoutMillisecondsDefault))
         let options = parameters.page ?? PageOptions()
         let urls = parameters.steps.compactMap { step -> String? in
             if case .goto(let url, _, _) = step.action { url } else { nil }
@@ -46,10 +44,11 @@ struct ScriptRun: Sendable {
             options: options, urls: urls, countsConsoleErrors: true,
             countsRequests: parameters.steps.contains { step in
                 if case .goto(_, .networkIdle, _) = step.action { true } else { false }
-            })
+            },
+            limit: .milliseconds(parameters.timeoutMilliseconds ?? ScriptParameters.timeoutMillisecondsDefault))
         let log = Log()
         var (output, report) = try await repeatable(log) {
-            try await desk.withPage(use, place, deadline) { page in
+            try await desk.withPage(use, place) { page, deadline in
                 for (index, step) in parameters.steps.enumerated() {
                     try await take(step, index, page, options, log, deadline)
                 }
@@ -75,7 +74,7 @@ struct ScriptRun: Sendable {
     }
 
     private func take(
-        _ step: ScriptStep, _ index: Int, _ page: Page, _ options: PageOptions, _ log: Log, _ whole: Deadline
+        _ step: ScriptStep, _ index: Int, _ page: OpenPage, _ options: PageOptions, _ log: Log, _ whole: Deadline
     ) async throws {
         let words = "step \(index + 1) of \(parameters.steps.count): \(step.action.words)"
         context.progress(Double(index) / Double(parameters.steps.count), words)
@@ -112,7 +111,7 @@ struct ScriptRun: Sendable {
 
     /// What the page looked like; nil where that cannot be had. The failure is what counts, whatever becomes of this.
     private func pictureOfFailure(
-        _ failure: JobFailure, _ page: Page, _ options: PageOptions
+        _ failure: JobFailure, _ page: OpenPage, _ options: PageOptions
     ) async -> FileReference? {
         guard place.results != nil, !["cancelled", "browser.crashed", "browser.closed"].contains(failure.code) else {
             return nil
@@ -123,7 +122,7 @@ struct ScriptRun: Sendable {
     }
 
     private func perform(
-        _ step: ScriptStep, _ page: Page, _ options: PageOptions, _ index: Int, _ outcome: inout StepOutcome, _ log: Log,
+        _ step: ScriptStep, _ page: OpenPage, _ options: PageOptions, _ index: Int, _ outcome: inout StepOutcome, _ log: Log,
         _ deadline: Deadline
     ) async throws {
         /// To be called right before something that may have an effect.

@@ -16,14 +16,13 @@ struct VisitRun: Sendable {
     func run() async throws -> VisitOutput {
         if parameters.screenshot != nil || parameters.pdf != nil { try place.check() }
         let begin = ContinuousClock.now
-        let deadline = Deadline(
-            in: .milliseconds(parameters.timeoutMilliseconds ?? VisitParameters.timeoutMillisecondsDefault))
         let options = parameters.page ?? PageOptions()
-        let wish = TabUse(
+        let use = TabUse(
             options: options, urls: [parameters.url],
             countsConsoleErrors: parameters.want?.contains(.consoleErrors) ?? false,
-            countsRequests: parameters.moment == .networkIdle)
-        let (output, report) = try await desk.withPage(wish, place, deadline) { page in
+            countsRequests: parameters.moment == .networkIdle,
+            limit: .milliseconds(parameters.timeoutMilliseconds ?? VisitParameters.timeoutMillisecondsDefault))
+        let (output, report) = try await desk.withPage(use, place) { page, deadline in
             context.progress(0, "opening \(PageURL.host(parameters.url) ?? "the page")")
             try await desk.metrics.timing(.navigate) {
                 try await page.open(parameters.url, until: parameters.moment, selector: parameters.selector, deadline)
@@ -37,7 +36,7 @@ struct VisitRun: Sendable {
         return whole
     }
 
-    private func results(_ page: Page, _ options: PageOptions, _ deadline: Deadline) async throws -> VisitOutput {
+    private func results(_ page: OpenPage, _ options: PageOptions, _ deadline: Deadline) async throws -> VisitOutput {
         let inlineMax = desk.settings.inlineBytesMax
         // First, since it may change what is told of the page.
         var value: String?
@@ -67,7 +66,7 @@ struct VisitRun: Sendable {
     }
 
     private func text(
-        _ held: Page.Snapshot.Held?, _ name: String, _ suffix: String, _ page: Page, _ deadline: Deadline
+        _ held: OpenPage.Snapshot.Held?, _ name: String, _ suffix: String, _ page: OpenPage, _ deadline: Deadline
     ) async throws -> PageText? {
         guard let held else { return nil }
         if let text = held.text, text.utf8.count <= desk.settings.inlineBytesMax { return PageText(text) }

@@ -1,3 +1,4 @@
+import BrowserPool
 import DevTools
 import FleetModel
 import Synchronization
@@ -5,13 +6,12 @@ import Synchronization
 /// The page of a tab, as jobs use it.
 ///
 /// ```
-///  open(url) ──▶ Page.navigate ──▶ PageWatch: wait for the moment
+///  open(url) ──▶ BrowserTab.navigate ──▶ PageWatch: wait for the moment
 ///  call(…)   ──▶ Page.js, in a world apart from the page's scripts; made anew for each document
 ///  evaluate  ──▶ the page's own world
 /// ```
-struct Page: Sendable {
-    let session: DevToolsSession
-    let mainFrame: String
+struct OpenPage: Sendable {
+    let tab: BrowserTab
     let watch: PageWatch
     private let worlds = Worlds()
 
@@ -23,12 +23,16 @@ struct Page: Sendable {
         var y = 0.0
     }
 
-    init(_ session: DevToolsSession, mainFrame: String, _ options: PageOptions) {
-        self.session = session
-        self.mainFrame = mainFrame
-        watch = PageWatch(session, PageState(mainFrame: mainFrame, options))
+    /// - Parameter countsConsoleErrors: whether they are kept for the report.
+    init(_ tab: BrowserTab, countsConsoleErrors: Bool) {
+        self.tab = tab
+        watch = PageWatch(
+            tab.session, PageState(mainFrame: tab.targetID, countsConsoleErrors: countsConsoleErrors))
     }
 
+    var session: DevToolsSession { tab.session }
+    /// A page's own frame has its target's id.
+    var mainFrame: String { tab.targetID }
     var top: Frame { Frame(id: mainFrame) }
 
     /// Sends a command, for as long as there is time.
@@ -54,16 +58,20 @@ struct Page: Sendable {
     func open(
         _ url: String, until moment: VisitParameters.Moment, selector: String?, _ deadline: Deadline
     ) async throws {
-        let before = watch.page.documents
-        let answer: PageDomain.Navigate.Answer
+        let before = (documents: watch.page.documents, failures: tab.egress.failureCount)
+        let answer: Page.Navigate.Answer
         do {
-            answer = try await send(PageDomain.Navigate(url: url), deadline)
+            answer = try await tab.navigate(to: url, within: try deadline.remaining())
         } catch let error as DevToolsError where error.reason == .timeout {
             throw deadline.timeout("\(PageURL.host(url) ?? url) has not begun to answer")
         }
-        if let error = answer.errorText { throw BrowserFailure.navigation(error, to: url) }
+        if let error = answer.errorText {
+            let egress = tab.egress
+            let since = egress.failures.suffix(max(0, egress.failureCount - before.failures))
+            throw BrowserFailure.navigation(error, to: url, Array(since))
+        }
         // Without a new document it was a step within the one that is there.
-        let wanted = answer.loaderId == nil ? before : before + 1
+        let wanted = answer.loaderId == nil ? before.documents : before.documents + 1
         try await settle(moment, documents: wanted, deadline)
         if moment == .selector, let selector {
             try await wait(for: selector, .visible, in: top, deadline)
@@ -103,19 +111,17 @@ struct Page: Sendable {
 
     /// Evaluates an expression in the world of the frame's own scripts.
     ///
-    /// - Returns: its value as JSON. What JSON cannot write, as `NaN` or `12n`, comes as text.
+    /// - Returns: its value as JSON; `null` for what JSON cannot write, as `undefined` or `NaN`.
     func evaluate(_ expression: String, in frame: Frame, _ deadline: Deadline) async throws -> String {
         let context = frame.id == mainFrame ? nil : try await ownWorld(of: frame, deadline)
-        let answer = try await send(
-            RuntimeDomain.Evaluate(expression: expression, contextId: context, returnByValue: true), deadline)
-        if let exception = answer.exception { throw BrowserFailure.exception(exception) }
-        if let value = answer.value { return value.text }
-        return answer.unserializable.map { "\"\($0)\"" } ?? "null"
+        let answer = try await send(Runtime.Evaluate(expression, userGesture: true, contextId: context), deadline)
+        if let exception = answer.exception { throw BrowserFailure.exception(exception.message) }
+        return answer.value?.text ?? "null"
     }
 
     /// The browser tells of worlds only once it is asked to.
     private func ownWorld(of frame: Frame, _ deadline: Deadline) async throws -> Int {
-        try await send(RuntimeDomain.Enable(), deadline)
+        try await send(Runtime.Enable(), deadline)
         try await watch.wait(until: deadline, for: "the frame has no scripts to evaluate among") { page in
             page.worlds[frame.id] == nil ? .notYet : .reached
         }
@@ -127,7 +133,7 @@ struct Page: Sendable {
     /// - Parameters:
     ///   - isRepeatable: whether it is called again when the document changed meanwhile.
     func call<Value: Decodable>(
-        _ function: String, _ arguments: [RuntimeDomain.Argument], in frame: Frame, as: Value.Type,
+        _ function: String, _ arguments: [CallPageScript.Argument], in frame: Frame, as: Value.Type,
         isRepeatable: Bool = true, _ deadline: Deadline
     ) async throws -> Value {
         let answer = try await call(
@@ -144,9 +150,9 @@ struct Page: Sendable {
     }
 
     private func call(
-        _ function: String, _ arguments: [RuntimeDomain.Argument], in frame: Frame, returnsValue: Bool,
+        _ function: String, _ arguments: [CallPageScript.Argument], in frame: Frame, returnsValue: Bool,
         isRepeatable: Bool, _ deadline: Deadline
-    ) async throws -> RuntimeDomain.Evaluated {
+    ) async throws -> Runtime.Evaluation {
         while true {
             let documents = watch.page.documents
             do {
@@ -154,8 +160,8 @@ struct Page: Sendable {
                     try await makeWorld(in: frame, deadline)
                 }
                 let answer = try await send(
-                    RuntimeDomain.CallFunction(function, of: world, arguments, returnByValue: returnsValue), deadline)
-                if let exception = answer.exception { throw BrowserFailure.exception(exception) }
+                    CallPageScript(function, of: world, arguments, returnByValue: returnsValue), deadline)
+                if let exception = answer.exception { throw BrowserFailure.exception(exception.message) }
                 return answer
             } catch let error as DevToolsError where error.isStale {
                 worlds.forget(frame.id)
@@ -169,10 +175,9 @@ struct Page: Sendable {
     }
 
     private func makeWorld(in frame: Frame, _ deadline: Deadline) async throws -> String {
-        let context = try await send(PageDomain.CreateIsolatedWorld(frameId: frame.id), deadline).executionContextId
+        let context = try await send(CreateIsolatedWorld(frameId: frame.id), deadline).executionContextId
         let answer = try await send(
-            RuntimeDomain.Evaluate(
-                expression: PageScript.source, contextId: context, returnByValue: false, awaitPromise: false), deadline)
+            Runtime.Evaluate(PageScript.source, returnByValue: false, awaitPromise: false, contextId: context), deadline)
         guard let object = answer.objectId else {
             throw JobFailure(.transient, code: "browser.protocol", message: "the page has no room for our script")
         }

@@ -2,7 +2,7 @@ import DevTools
 import FleetModel
 
 /// Elements of a page: waiting for them, and acting on them as a person would.
-extension Page {
+extension OpenPage {
     struct Point: Sendable {
         var x: Double
         var y: Double
@@ -34,7 +34,7 @@ extension Page {
         guard let selector else { return top }
         try await wait(for: selector, .attached, in: top, deadline)
         guard let object = try await element(selector, in: top, deadline),
-            let id = try await send(DOMDomain.DescribeNode(objectId: object), deadline).node.frameId
+            let id = try await send(DescribeNode(objectId: object), deadline).node.frameId
         else {
             throw JobFailure(
                 .permanent, code: "browser.no-frame", message: "'\(selector.prefix(80))' is no iframe; it holds no page")
@@ -73,7 +73,7 @@ extension Page {
 
     /// Calls a function that waits in the page for as long as there is time, across changes of the document.
     private func waiting(
-        _ function: String, _ arguments: [RuntimeDomain.Argument], in frame: Frame, _ deadline: Deadline
+        _ function: String, _ arguments: [CallPageScript.Argument], in frame: Frame, _ deadline: Deadline
     ) async throws -> Readiness {
         while true {
             let remaining = max(try deadline.remaining() - Self.answerMargin, .milliseconds(1))
@@ -106,16 +106,16 @@ extension Page {
 
     /// - Parameter count: 2 for a double click.
     func click(at point: Point, count: Int = 1, _ deadline: Deadline) async throws {
-        func mouse(_ type: String, isDown: Bool, _ count: Int) async throws {
+        func mouse(_ kind: Input.DispatchMouseEvent.Kind, _ count: Int) async throws {
             try await send(
-                InputDomain.DispatchMouseEvent(
-                    type: type, x: point.x, y: point.y, button: type == "mouseMoved" ? "none" : "left",
-                    buttons: isDown ? 1 : 0, clickCount: count), deadline)
+                Input.DispatchMouseEvent(
+                    kind, x: point.x, y: point.y, button: kind == .mouseMoved ? Input.DispatchMouseEvent.Button.none : .left,
+                    clickCount: count), deadline)
         }
-        try await mouse("mouseMoved", isDown: false, 0)
+        try await mouse(.mouseMoved, 0)
         for number in 1...count {
-            try await mouse("mousePressed", isDown: true, number)
-            try await mouse("mouseReleased", isDown: false, number)
+            try await mouse(.mousePressed, number)
+            try await mouse(.mouseReleased, number)
         }
     }
 
@@ -132,14 +132,20 @@ extension Page {
             if let stroke = KeyStroke(typing: character) {
                 try await press(stroke, deadline)
             } else {
-                try await send(InputDomain.InsertText(text: String(character)), deadline)
+                try await send(Input.InsertText(text: String(character)), deadline)
             }
         }
     }
 
     func press(_ stroke: KeyStroke, _ deadline: Deadline) async throws {
-        try await send(InputDomain.DispatchKeyEvent.down(stroke), deadline)
-        try await send(InputDomain.DispatchKeyEvent.up(stroke), deadline)
+        func key(_ kind: Input.DispatchKeyEvent.Kind, _ text: String?) async throws {
+            try await send(
+                Input.DispatchKeyEvent(
+                    kind, key: stroke.key, code: stroke.code, text: text, modifiers: stroke.modifiers.rawValue,
+                    windowsVirtualKeyCode: stroke.number), deadline)
+        }
+        try await key(stroke.text == nil ? .rawKeyDown : .keyDown, stroke.text)
+        try await key(.keyUp, nil)
     }
 
     func focus(_ selector: String, in frame: Frame, _ deadline: Deadline) async throws {
@@ -176,9 +182,9 @@ extension Page {
 
     /// Turns the mouse's wheel.
     func scroll(x: Int, y: Int, in frame: Frame, _ deadline: Deadline) async throws {
-        try await send(
-            InputDomain.DispatchMouseEvent(
-                type: "mouseWheel", x: frame.x + 1, y: frame.y + 1, deltaX: Double(x), deltaY: Double(y)), deadline)
+        var wheel = Input.DispatchMouseEvent(.mouseWheel, x: frame.x + 1, y: frame.y + 1)
+        (wheel.deltaX, wheel.deltaY) = (Double(x), Double(y))
+        try await send(wheel, deadline)
     }
 
     /// - Parameter files: absolute paths, which the browser reads.
@@ -187,7 +193,7 @@ extension Page {
             throw Self.failure(selector, "missing", nil, deadline)
         }
         do {
-            try await send(DOMDomain.SetFileInputFiles(files: files, objectId: object), deadline)
+            try await send(DOM.SetFileInputFiles(files: files, objectId: object), deadline)
         } catch let error as DevToolsError {
             guard case .refused(_, let message) = error.reason else { throw error }
             throw JobFailure(

@@ -3,7 +3,7 @@ import FleetModel
 import RootedFiles
 
 /// What is told of a page.
-extension Page {
+extension OpenPage {
     /// As `collect` of `Page.js` yields it.
     struct Snapshot: Decodable, Sendable {
         struct Held: Decodable, Sendable {
@@ -71,39 +71,36 @@ extension Page {
 
     /// - Parameter scale: device pixels to a CSS pixel.
     func screenshot(fullPage: Bool, scale: Double, _ deadline: Deadline) async throws -> Picture {
-        var command = PageDomain.CaptureScreenshot(captureBeyondViewport: fullPage)
+        var command = Page.CaptureScreenshot(captureBeyondViewport: fullPage)
         var isCut = false
         if fullPage {
             let extent = try await call("extent", [], in: top, as: Extent.self, deadline)
             let most = Double(ScreenshotWish.heightMax) / scale
             isCut = extent.height > most || extent.width > most
-            command.clip = PageDomain.CaptureScreenshot.Clip(
-                width: min(extent.width, most).rounded(.down), height: min(extent.height, most).rounded(.down))
+            command.clip = Page.CaptureScreenshot.Clip(
+                Page.Rectangle(
+                    x: 0, y: 0, width: min(extent.width, most).rounded(.down),
+                    height: min(extent.height, most).rounded(.down)))
         }
-        let png = Array(try await send(command, deadline).data.base64Decoded())
+        let png = Array(try await send(command, deadline).data)
         guard let size = PNGHeader(png) else {
             throw JobFailure(.transient, code: "browser.protocol", message: "the browser's screenshot is no PNG")
         }
         return Picture(png: png, width: size.width, height: size.height, isCut: isCut)
     }
 
-    /// Bytes of a PDF fetched at once.
-    private static let pieceBytes = 256 << 10
-
     /// Prints the page.
     func pdf(_ wish: PDFWish, to sink: FileSink, _ deadline: Deadline) async throws {
         let size = (wish.paper ?? .a4).size
-        let stream = try await send(
-            PageDomain.PrintToPDF(
-                landscape: wish.landscape ?? false, printBackground: wish.background ?? true, paperWidth: size.width,
-                paperHeight: size.height), deadline
-        ).stream
-        while true {
-            let piece = try await send(IODomain.Read(handle: stream, size: Self.pieceBytes), deadline)
-            if !piece.bytes.isEmpty { try await sink.write(piece.bytes) }
-            if piece.isEnd { break }
+        var command = Page.PrintToPDF()
+        command.landscape = wish.landscape ?? false
+        command.printBackground = wish.background ?? true
+        (command.paperWidth, command.paperHeight) = size
+        command.preferCSSPageSize = true
+        let stream = try await send(command, deadline).stream
+        try await session.read(stream: stream, within: try deadline.remaining()) { piece in
+            try await sink.write(Array(piece))
         }
-        session.post(IODomain.Close(handle: stream))
     }
 }
 

@@ -1,0 +1,102 @@
+import FoundationEssentials
+import Glibc
+import RootedFiles
+
+/// A directory by which files are handed to a browser and taken from it, which may be another user. Nobody else may look in.
+struct ExchangeDirectory: Sendable {
+    let path: String
+    private let owner: (user: uid_t, group: gid_t)?
+
+    /// Bytes copied at once.
+    private static let pieceBytes = 256 << 10
+
+    /// - Parameter user: whom browsers run as, when this process is root.
+    /// - Throws: ``FileError``.
+    init(in parent: String, user: String?) throws(FileError) {
+        owner = geteuid() == 0 ? try user.map { name throws(FileError) in try Self.account(name) } : nil
+        var template = Array("\(parent)/gaia-exchange-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw FileError(errno: errno, "a directory in \(parent)") }
+        path = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        try give(path)
+    }
+
+    /// By calls that are given the buffer, since threads share the other.
+    private static func account(_ name: String) throws(FileError) -> (user: uid_t, group: gid_t) {
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var buffer = [CChar](repeating: 0, count: 16 << 10)
+        guard getpwnam_r(name, &entry, &buffer, buffer.count, &found) == 0, found != nil else {
+            throw FileError(errno: ENOENT, "the user \(name)")
+        }
+        return (entry.pw_uid, entry.pw_gid)
+    }
+
+    private func give(_ path: String) throws(FileError) {
+        guard let owner else { return }
+        guard lchown(path, owner.user, owner.group) == 0 else { throw FileError(errno: errno, "a file for the browser") }
+    }
+
+    /// Copies a file to here, under its own name: pages see it.
+    ///
+    /// - Returns: its path here.
+    func put(_ file: borrowing RegularFile, bytesMax: Int64) throws(FileError) -> String {
+        let name = file.path.name ?? "file"
+        // Two files may have one name; each gets a directory.
+        var template = Array("\(path)/XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { throw FileError(errno: errno, "\(file.path)") }
+        let directory = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let target = "\(directory)/\(name)"
+        let descriptor = open(target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o400)
+        guard descriptor >= 0 else { throw FileError(errno: errno, "\(file.path)") }
+        defer { Glibc.close(descriptor) }
+        var offset: Int64 = 0
+        while true {
+            let piece = try file.read(at: offset, count: Self.pieceBytes)
+            if piece.isEmpty { break }
+            offset += Int64(piece.count)
+            guard offset <= bytesMax else {
+                throw FileError(.tooLarge, "\(file.path)", "is larger than \(bytesMax) bytes (browser.file_bytes)")
+            }
+            var written = 0
+            while written < piece.count {
+                let count = piece.withUnsafeBytes { write(descriptor, $0.baseAddress! + written, $0.count - written) }  // Not empty.
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else { throw FileError(errno: errno, "\(file.path)") }
+                written += count
+            }
+        }
+        try give(target)
+        try give(directory)
+        return target
+    }
+
+    /// Reads a file that the browser has put here, piece by piece.
+    ///
+    /// - Parameter name: the browser's own, without a path.
+    func read(_ name: String, on threads: FileThreads, _ take: ([UInt8]) async throws -> Void) async throws {
+        guard !name.contains("/"), name != "..", !name.isEmpty else {
+            throw FileError(.invalidPath, "a download", "has no proper name")
+        }
+        let descriptor = try await threads.run { [path] in
+            let descriptor = open("\(path)/\(name)", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+            guard descriptor >= 0 else { throw FileError(errno: errno, "a download") }
+            return descriptor
+        }
+        defer { Glibc.close(descriptor) }
+        while true {
+            let piece = try await threads.run {
+                try [UInt8](unsafeUninitializedCapacity: Self.pieceBytes) { buffer, count in
+                    let got = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                    guard got >= 0 else { throw FileError(errno: errno, "a download") }
+                    count = got
+                }
+            }
+            if piece.isEmpty { return }
+            try await take(piece)
+        }
+    }
+
+    func remove() throws {
+        try FileManager.default.removeItem(atPath: path)
+    }
+}
