@@ -33,7 +33,7 @@ extension BrowserTests {
             for isFull in [false, true] {
                 let output = try await desk.visit(
                     VisitParameters(url: server.url("tall"), screenshot: ScreenshotWish(fullPage: isFull)))
-                let path = try #require(output.screenshot.file.path.text)
+                let path = try #require(output.screenshot.file.path.string)
                 let content = try desk.content(path)
                 let header = try #require(PNGHeader(Array(content)))
                 #expect(header.width == 1_280)
@@ -55,7 +55,7 @@ extension BrowserTests {
             let output = try await desk.visit(
                 VisitParameters(
                     url: server.url("small"), screenshot: ScreenshotWish(file: "data:shots/telephone.png"), page: options))
-            #expect(output.screenshot.file.path.text == "data:shots/telephone.png")
+            #expect(output.screenshot.file.path.string == "data:shots/telephone.png")
             #expect(output.screenshot.width.int == 1_170)
             #expect(output.screenshot.height.int == 2_532)
         }
@@ -74,7 +74,7 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(
                 VisitParameters(url: server.url("tall"), pdf: PDFWish(paper: .a5, file: "data:print/tall.pdf")))
-            #expect(output.pdf.path.text == "data:print/tall.pdf")
+            #expect(output.pdf.path.string == "data:print/tall.pdf")
             let content = try desk.content("data:print/tall.pdf")
             #expect(content.starts(with: Array("%PDF-".utf8)))
             #expect(output.pdf.bytes.int == content.count)
@@ -89,14 +89,14 @@ extension BrowserTests {
             let output = try await desk.script(
                 server.url("tall"), .screenshot(ScreenshotWish()), .scroll(.by(x: 0, y: 1_000)), .wait(.milliseconds(300)),
                 .screenshot(ScreenshotWish()), .pdf(PDFWish()))
-            let paths = [output.steps[1].screenshot.file.path.text, output.steps[4].screenshot.file.path.text]
+            let paths = [output.steps[1].screenshot.file.path.string, output.steps[4].screenshot.file.path.string]
             #expect(paths[0] != paths[1])
             var colours: [[Int]] = []
             for path in paths {
                 colours += try await Picture(path: try desk.file(try #require(path))).pixels([(600, 500)])
             }
             #expect(colours == [red, green])
-            #expect(output.steps[5].pdf.path.text?.hasSuffix("-6.pdf") == true)
+            #expect(output.steps[5].pdf.path.string?.hasSuffix("-6.pdf") == true)
         }
 
         @Test("A repeat of a job replaces its own files, and leaves none behind")
@@ -105,8 +105,8 @@ extension BrowserTests {
             let parameters = VisitParameters(url: server.url("small"), screenshot: ScreenshotWish())
             let first = try await desk.visit(parameters, key: "repeated/shot")
             let second = try await desk.visit(parameters, key: "repeated/shot")
-            let path = try #require(first.screenshot.file.path.text)
-            #expect(second.screenshot.file.path.text == path)
+            let path = try #require(first.screenshot.file.path.string)
+            #expect(second.screenshot.file.path.string == path)
             let directory = URL(fileURLWithPath: try desk.file(path)).deletingLastPathComponent().path
             let names = try FileManager.default.contentsOfDirectory(atPath: directory)
             #expect(names.filter { $0.contains("repeated%2fshot") || $0.hasPrefix(".gaia") }.count == 1)

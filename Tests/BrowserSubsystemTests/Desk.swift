@@ -145,9 +145,11 @@ final class Desk: Sendable {
     func content(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: try file(path))) }
 }
 
-/// A job's output, to look into: `output["report"]["dialogs"][0]`.
+/// A job's output, to look into: `output.report.dialogs[0].message.string`.
+///
+/// Unchecked, because what JSONSerialization yields is never changed.
 @dynamicMemberLookup
-struct Output: CustomStringConvertible {
+struct Output: CustomStringConvertible, @unchecked Sendable {
     let json: String
     private let value: Any
 
@@ -166,11 +168,11 @@ struct Output: CustomStringConvertible {
         return Output(list.indices.contains(index) ? list[index] : NSNull())
     }
 
-    var text: String? { value as? String }
+    var string: String? { value as? String }
     var int: Int? { (value as? NSNumber)?.intValue }
     var double: Double? { (value as? NSNumber)?.doubleValue }
     var bool: Bool? { value as? Bool }
     var count: Int { (value as? [Any])?.count ?? 0 }
-    var texts: [String] { value as? [String] ?? [] }
+    var strings: [String] { value as? [String] ?? [] }
     var isAbsent: Bool { value is NSNull }
 }

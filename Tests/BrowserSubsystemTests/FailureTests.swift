@@ -41,7 +41,7 @@ extension BrowserTests {
                     Desk.parameters(server.url("form") + "?claim", [.press(key: "Enter", selector: "#name")]),
                     confirm: { throw ClaimLost("another has it") })
             }
-            #expect(try await !server.asked("claim").contains { $0.method == "POST" })
+            #expect(try await server.asked("claim").allSatisfy { $0.method != "POST" })
         }
 
         @Test("A page whose process dies fails its job alone")
@@ -64,7 +64,7 @@ extension BrowserTests {
                 #expect(failure.code == "browser.crashed")
                 #expect(failure.kind == .transient)
             }
-            #expect(try await neighbour.title.text == "Slow")
+            #expect(try await neighbour.title.string == "Slow")
         }
 
         @Test("An endless loop ends with its job's time, and its tab with it")

@@ -31,8 +31,8 @@ extension BrowserTests {
                 $0.timezone = "America/St_Johns"
             }
             let headers = try await Self.headers(options, server.url("headers"))
-            #expect(headers["user-agent"].text == "Example/1.0 (gaia)")
-            #expect(headers["accept-language"].text?.hasPrefix("de-DE") == true)
+            #expect(headers["user-agent"].string == "Example/1.0 (gaia)")
+            #expect(headers["accept-language"].string?.hasPrefix("de-DE") == true)
             let output = try await desk.visit(
                 VisitParameters(
                     url: server.url("small"),
@@ -40,7 +40,7 @@ extension BrowserTests {
                         [navigator.userAgent, navigator.language, (1234.5).toLocaleString(),
                          Intl.DateTimeFormat().resolvedOptions().timeZone]
                         """, page: options))
-            #expect(output.value.texts == ["Example/1.0 (gaia)", "de-DE", "1.234,5", "America/St_Johns"])
+            #expect(output.value.strings == ["Example/1.0 (gaia)", "de-DE", "1.234,5", "America/St_Johns"])
         }
 
         @Test("A language alone leaves the user agent as it is")
@@ -48,8 +48,8 @@ extension BrowserTests {
             let server = try await PageServer.shared.value
             let plain = try await Self.headers(PageOptions(), server.url("headers"))
             let german = try await Self.headers(Self.options { $0.locale = "de" }, server.url("headers"))
-            #expect(german["user-agent"].text == plain["user-agent"].text)
-            #expect(plain["user-agent"].text?.contains("Chrome/") == true)
+            #expect(german["user-agent"].string == plain["user-agent"].string)
+            #expect(plain["user-agent"].string?.contains("Chrome/") == true)
         }
 
         @Test("The viewport is as large as wanted, and a telephone's is one with touch")
@@ -79,15 +79,15 @@ extension BrowserTests {
                     PageOptions.Cookie(name: "theme", value: "dark", domain: "127.0.0.1", path: "/"),
                 ]
             }
-            let sent = try await Self.headers(options, server.url("headers"))["cookie"].text
+            let sent = try await Self.headers(options, server.url("headers"))["cookie"].string
             #expect(sent?.split(separator: "; ").sorted() == ["session=abc", "theme=dark"])
             let visits = "[document.getElementById('mine').textContent, localStorage.visits]"
             let first = try await desk.visit(
                 VisitParameters(url: server.url("cookies"), evaluate: visits, page: options))
-            #expect(first.value[0].text?.contains("theme=dark") == true)
+            #expect(first.value[0].string?.contains("theme=dark") == true)
             for _ in 0..<3 {
                 let next = try await desk.visit(VisitParameters(url: server.url("cookies"), evaluate: visits))
-                #expect(next.value.texts == ["", "1"])
+                #expect(next.value.strings == ["", "1"])
             }
         }
 
@@ -96,9 +96,9 @@ extension BrowserTests {
             let server = try await PageServer.shared.value
             let options = Self.options { $0.headers = ["X-Secret": "s3cret", "Accept-Language": "fr"] }
             let own = try await Self.headers(options, server.url("headers?id=own-headers"))
-            #expect(own["x-secret"].text == "s3cret")
-            #expect(own["accept-language"].text == "fr")
-            #expect(own["user-agent"].text?.contains("Chrome/") == true)
+            #expect(own["x-secret"].string == "s3cret")
+            #expect(own["accept-language"].string == "fr")
+            #expect(own["user-agent"].string?.contains("Chrome/") == true)
             // Another origin: the same server under another name.
             let other = "http://localhost:\(server.port)/headers?id=other-headers"
             try await Desk.with({ $0.pool.addresses = try AddressPolicy(allowing: ["127.0.0.1", "localhost"]) }) { desk in
@@ -106,9 +106,9 @@ extension BrowserTests {
                     VisitParameters(
                         url: server.url("redirect?to=\(other)"),
                         evaluate: "JSON.parse(document.getElementById('headers').textContent)", page: options))
-                #expect(output.final_url.text == other)
+                #expect(output.final_url.string == other)
                 #expect(output.value["x-secret"].isAbsent)
-                #expect(output.value["user-agent"].text?.contains("Chrome/") == true)
+                #expect(output.value["user-agent"].string?.contains("Chrome/") == true)
             }
         }
 
@@ -133,10 +133,10 @@ extension BrowserTests {
                 VisitParameters(
                     url: server.url("alerts"), evaluate: "document.getElementById('answers').textContent",
                     page: Self.options { $0.dialogs = answer }))
-            #expect(output.value.text == answers)
+            #expect(output.value.string == answers)
             #expect(output.report.dialogs_total.int == 3)
-            #expect(output.report.dialogs[0].type.text == "alert")
-            #expect(output.report.dialogs[0].message.text == "first")
+            #expect(output.report.dialogs[0].type.string == "alert")
+            #expect(output.report.dialogs[0].message.string == "first")
             #expect(output.report.dialogs[1].accepted.bool == (answer == .accept))
         }
 

@@ -76,7 +76,7 @@ final class PageServer: Sendable {
         }
         guard isConnected else { throw Failure("connect: \(errno)") }
         let bytes = Array(request.utf8)
-        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count else {
+        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
             throw Failure("send: \(errno)")
         }
         var answer = Data()

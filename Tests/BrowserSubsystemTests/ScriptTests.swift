@@ -28,20 +28,20 @@ extension BrowserTests {
                 .wait(.text("Received")),
                 .evaluate(expression: "Object.fromEntries([...document.querySelectorAll('dd')].map(d => [d.id, d.textContent]))"))
             let fields = output.steps[10].value
-            #expect(fields.name.text == "Ada Größe+1!")
-            #expect(fields.words.text == "two\r\nlines" || fields.words.text == "two\nlines")
-            #expect(fields.colour.text == "g")
-            #expect(fields.many.text == "three")
-            #expect(fields.agree.text == "yes")
-            #expect(fields.file.text?.hasPrefix("table.csv 5000 ") == true)
-            #expect(output.title.text == "Received")
-            #expect(output.steps[4].values.texts == ["one", "three"])
+            #expect(fields.name.string == "Ada Größe+1!")
+            #expect(fields.words.string == "two\r\nlines" || fields.words.string == "two\nlines")
+            #expect(fields.colour.string == "g")
+            #expect(fields.many.string == "three")
+            #expect(fields.agree.string == "yes")
+            #expect(fields.file.string?.hasPrefix("table.csv 5000 ") == true)
+            #expect(output.title.string == "Received")
+            #expect(output.steps[4].values.strings == ["one", "three"])
             // Keys as of a keyboard, and trusted by the page.
-            let keys = try #require(output.steps[7].value[0].text)
+            let keys = try #require(output.steps[7].value[0].string)
             #expect(keys.contains("A/KeyA/true"))
             #expect(keys.contains(" / /true") || keys.contains(" /Space/true"))
             #expect(!keys.contains("false"))
-            #expect(output.steps[7].value[1].text == "1")
+            #expect(output.steps[7].value[1].string == "1")
             let posted = try await server.asked("form").filter { $0.method == "POST" }
             #expect(posted.last?.fields?["name"] == "Ada Größe+1!")
         }
@@ -55,7 +55,7 @@ extension BrowserTests {
                 .wait(.selector("#gone", .hidden)), .wait(.text("The text is here.")),
                 .evaluate(expression: "document.getElementById('log').textContent.trim().split(' ')"))
             #expect(
-                output.steps[7].value.texts == [
+                output.steps[7].value.strings == [
                     "click:moving:true", "click:late:true", "click:far:true", "click:twice:true", "click:twice:true",
                     "dblclick:twice:true",
                 ])
@@ -90,10 +90,10 @@ extension BrowserTests {
                 .evaluate(expression: "document.getElementById('name').value"),
                 .press(key: "Enter", selector: "#name"),
                 .evaluate(expression: "document.title"))
-            #expect(output.steps[3].value.text == "oldx")
-            #expect(output.steps[6].value.text == "")
+            #expect(output.steps[3].value.string == "oldx")
+            #expect(output.steps[6].value.string == "")
             // Enter sends the form, and the page that it leads to is waited for.
-            #expect(output.steps[8].value.text == "Received")
+            #expect(output.steps[8].value.string == "Received")
         }
 
         @Test("Steps work in frames, of the page's own origin and of another")
@@ -113,7 +113,7 @@ extension BrowserTests {
                                          document.getElementById('field').value]
                                         """), frame: frame),
                         ]))
-                    #expect(output.steps[3].value.texts == ["Inner", "pressed true", "in a frame"], "\(frame)")
+                    #expect(output.steps[3].value.strings == ["Inner", "pressed true", "in a frame"], "\(frame)")
                 }
             }
         }
@@ -135,7 +135,7 @@ extension BrowserTests {
                 server.url("popups"), .click(selector: "#open", count: 1), .click(selector: "#blank", count: 1),
                 .click(selector: "#noopener", count: 1), .wait(.milliseconds(500)), .evaluate(expression: "document.title"))
             #expect(output.report.popups.int == 5)
-            #expect(output.steps[5].value.text == "Pop-ups")
+            #expect(output.steps[5].value.string == "Pop-ups")
         }
 
         @Test("A page that asks to stay is left, and told of")
@@ -144,8 +144,8 @@ extension BrowserTests {
             let output = try await desk.script(
                 server.url("beforeunload"), .type(selector: "#field", text: "changed", clear: false),
                 .click(selector: "#leave", count: 1), .evaluate(expression: "document.title"))
-            #expect(output.steps[3].value.text == "A small page with a script")
-            #expect(output.report.dialogs[0].type.text == "beforeunload")
+            #expect(output.steps[3].value.string == "A small page with a script")
+            #expect(output.report.dialogs[0].type.string == "beforeunload")
             #expect(output.report.dialogs[0].accepted.bool == true)
         }
 
@@ -163,10 +163,10 @@ extension BrowserTests {
             let saved = try await desk.script(parameters)
             #expect(saved.report.downloads.count == 2)
             #expect(saved.report.downloads_denied.int == 0)
-            let table = try desk.content(try #require(saved.report.downloads[0].file.path.text))
+            let table = try desk.content(try #require(saved.report.downloads[0].file.path.string))
             #expect(table == Data(String(repeating: "a,b\n1,2\n", count: 1_000).utf8))
-            #expect(saved.report.downloads[0].name.text?.contains("/") == false)
-            let made = try desk.content(try #require(saved.report.downloads[1].file.path.text))
+            #expect(saved.report.downloads[0].name.string?.contains("/") == false)
+            let made = try desk.content(try #require(saved.report.downloads[1].file.path.string))
             #expect(made == Data("made here".utf8))
         }
 

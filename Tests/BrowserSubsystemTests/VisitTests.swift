@@ -13,19 +13,19 @@ extension BrowserTests {
             let output = try await desk.visit(
                 VisitParameters(
                     url: server.url("small"), want: [.text, .html, .links, .timings], evaluate: "answer"))
-            #expect(output.title.text == "A small page with a script")
+            #expect(output.title.string == "A small page with a script")
             #expect(output.status.int == 200)
-            #expect(output.final_url.text == server.url("small"))
-            let text = try #require(output.text.text.text)
+            #expect(output.final_url.string == server.url("small"))
+            let text = try #require(output.text.text.string)
             #expect(text.contains("grüne words"))
             #expect(!text.contains("Nobody sees this"))
             #expect(output.text.bytes.int == text.utf8.count)
-            let html = try #require(output.html.text.text)
+            let html = try #require(output.html.text.string)
             #expect(html.hasPrefix("<!DOCTYPE html>\n<html lang=\"en\">"))
             #expect(html.contains("Nobody sees this"))
             #expect(output.links_total.int == 2)
-            #expect(output.links[1].url.text == "https://example.org/elsewhere")
-            #expect(output.links[1].text.text == "link elsewhere")
+            #expect(output.links[1].url.string == "https://example.org/elsewhere")
+            #expect(output.links[1].text.string == "link elsewhere")
             #expect(try #require(output.timings.response_ms.double) > 0)
             let load = try #require(output.timings.load_ms.double)
             #expect(try #require(output.timings.dom_content_loaded_ms.double) <= load)
@@ -48,7 +48,7 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let once = "redirect?status=307&to=/small?once"
             let output = try await desk.visit(VisitParameters(url: server.url("redirect?to=/\(once)")))
-            #expect(output.final_url.text == server.url("small?once"))
+            #expect(output.final_url.string == server.url("small?once"))
         }
 
         @Test("A page that moves on by a script is told of where it ends")
@@ -56,7 +56,7 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(
                 VisitParameters(url: server.url("moves-on"), waitUntil: .networkIdle, want: [.text]))
-            #expect(output.final_url.text == server.url("small?moved"))
+            #expect(output.final_url.string == server.url("small?moved"))
         }
 
         @Test("A status of 400 or higher is a result, unless it was to fail", arguments: [404, 503])
@@ -65,7 +65,7 @@ extension BrowserTests {
             let url = server.url("status?status=\(status)")
             let output = try await desk.visit(VisitParameters(url: url, want: [.text]))
             #expect(output.status.int == status)
-            #expect(output.text.text.text?.contains("It is \(status).") == true)
+            #expect(output.text.text.string?.contains("It is \(status).") == true)
             let failure = try await desk.failure(VisitParameters(url: url, failOnStatus: true))
             #expect(failure.code == "browser.status-\(status)")
             #expect(failure.kind == (status == 404 ? .permanent : .transient))
@@ -87,7 +87,7 @@ extension BrowserTests {
                 VisitParameters(
                     url: server.url("quiet"), waitUntil: .networkIdle,
                     evaluate: "document.getElementById('count').textContent"))
-            #expect(output.value.text == "5")
+            #expect(output.value.string == "5")
         }
 
         @Test("What is waited for has an end: each moment that never comes fails by its time", arguments: [
@@ -111,7 +111,7 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(
                 VisitParameters(url: server.url("console"), waitUntil: .networkIdle, want: [.consoleErrors]))
-            let errors = output.report.console_errors.texts
+            let errors = output.report.console_errors.strings
             #expect(errors.contains { $0.hasPrefix("it is broken") })
             #expect(errors.contains { $0.contains("missing is not defined") })
             #expect(errors.contains { $0.contains("rejected") })
@@ -147,7 +147,7 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(
                 VisitParameters(url: server.url("hostile"), selector: "#target", want: [.text]))
-            #expect(output.text.text.text?.contains("what is really there") == true)
+            #expect(output.text.text.string?.contains("what is really there") == true)
             #expect(output.status.int == 200)
         }
 
@@ -161,7 +161,7 @@ extension BrowserTests {
             #expect(output.json.utf8.count < 5_000)
             let bytes = try #require(output.html.bytes.int)
             #expect(bytes > 49_000_000)
-            let content = try desk.content(try #require(output.html.file.path.text))
+            let content = try desk.content(try #require(output.html.file.path.string))
             #expect(content.count == bytes)
             let text = String(decoding: content, as: UTF8.self)
             #expect(!text.contains("\u{FFFD}"))
