@@ -92,7 +92,7 @@ let package = Package(
 
         // Browsers: their protocol, the way that their connections take, and the browsers themselves.
         house("DevTools", ["CSpawn"], isTestable: true),
-        house("EgressProxy", ["CEgress", "AddressPolicy"], isTestable: true),
+        house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy"], isTestable: true),
         house(
             "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", metrics], isTestable: true),
 
