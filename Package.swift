@@ -92,9 +92,9 @@ let package = Package(
 
         // Browsers: their protocol, the way that their connections take, and the browsers themselves.
         house("DevTools", ["CSpawn"], isTestable: true),
-        house("EgressProxy", ["CEgress", "AddressPolicy"], isTestable: true),
+        house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy"], isTestable: true),
         house(
-            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", metrics], isTestable: true),
+            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics], isTestable: true),
 
         // The fleet.
         house("FleetModel"),
