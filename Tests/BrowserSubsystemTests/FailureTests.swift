@@ -30,7 +30,7 @@ extension BrowserTests {
             let failure = try await desk.failure { try await desk.script(parameters, key: "failed/step") }
             let path = try #require(failure.message.split(separator: "screenshot: ").last.map(String.init))
             let picture = Picture(path: try desk.file(path))
-            #expect(await picture.pixels([(10, 10)]) == [[255, 0, 0]])
+            #expect(try await picture.pixels([(10, 10)]) == [[255, 0, 0]])
         }
 
         @Test("Without its claim a script does nothing that has an effect")
