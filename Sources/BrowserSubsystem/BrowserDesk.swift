@@ -26,7 +26,7 @@ struct BrowserDesk: Sendable {
     let metrics: BrowserMetrics
 
     /// A page with more dialogs than this is told of when its time is over: they may be why.
-    private static let dialogsWorthTelling = 100
+    private static let dialogsWorthTelling = 10
 
     func place(_ context: JobContext) -> ResultPlace {
         ResultPlace(results: results, context: context, metrics: metrics)
@@ -36,32 +36,31 @@ struct BrowserDesk: Sendable {
     ///
     /// - Returns: what `body` returned, and what the page did beside.
     func withPage<Value: Sendable>(
-        _ use: TabUse, _ place: ResultPlace, _ body: (OpenPage, Deadline) async throws -> Value
+        _ use: TabUse, _ place: ResultPlace, _ body: (OpenPage, Exchange, Deadline) async throws -> Value
     ) async throws -> (Value, PageReport) {
-        let asked = ContinuousClock.now
-        let savesDownloads = use.options.downloads == .save
-        if savesDownloads { try place.check() }
-        let directory = savesDownloads ? try await exchange() : nil
+        let exchange = Exchange(in: pool.settings.profileParent, user: pool.settings.user, threads)
         let result: Result<(Value, PageReport), any Error>
         do {
-            let wish = TabWish(
-                downloads: directory.map { .into(directory: $0.path) } ?? .denied,
-                dialogs: use.options.dialogs == .accept ? .accept : .dismiss)
+            var wish = TabWish(dialogs: use.options.dialogs == .accept ? .accept : .dismiss)
+            if use.options.downloads == .save {
+                try place.check()
+                wish.downloads = .into(directory: try await exchange.directory().path)
+            }
             result = .success(
                 try await pool.withTab(wish, within: settings.leaseWait) { tab in
-                    metrics.record(.lease, ContinuousClock.now - asked)
-                    return try await self.use(tab, use, directory, place, body)
+                    try await self.use(tab, use, exchange, place, body)
                 })
         } catch {
             result = .failure(JobFailure.explaining(error))
         }
-        if let directory { try await threads.run { try directory.remove() } }
+        // The tab is gone, and with it whatever read or wrote here.
+        try exchange.remove()
         return try result.get()
     }
 
     private func use<Value: Sendable>(
-        _ tab: BrowserTab, _ use: TabUse, _ directory: ExchangeDirectory?, _ place: ResultPlace,
-        _ body: (OpenPage, Deadline) async throws -> Value
+        _ tab: BrowserTab, _ use: TabUse, _ exchange: Exchange, _ place: ResultPlace,
+        _ body: (OpenPage, Exchange, Deadline) async throws -> Value
     ) async throws -> (Value, PageReport) {
         let deadline = Deadline(in: use.limit)
         let page = OpenPage(tab, countsConsoleErrors: use.countsConsoleErrors)
@@ -71,11 +70,11 @@ struct BrowserDesk: Sendable {
         do {
             let headers = try await PageSetUp(page, use, deadline).apply()
             defer { headers?.end() }
-            let value = try await body(page, deadline)
+            let value = try await body(page, exchange, deadline)
             var saved: [PageReport.Download]?
-            if let directory {
+            if use.options.downloads == .save {
                 let files = try await downloads.finished(atMost: settings.downloadsMax, deadline)
-                saved = try await store(files, from: directory, place)
+                saved = try await store(files, from: try await exchange.directory(), place)
             }
             var report = report(tab, page, use, downloads)
             report.downloads = saved
@@ -138,34 +137,15 @@ struct BrowserDesk: Sendable {
         }
     }
 
-    /// Copies files beneath the roots to where a browser, which is another user, may read them for as long as `body` runs.
+    /// Copies files beneath the roots to where a browser, which is another user, may read them.
     ///
     /// - Parameter files: as `root:path`.
-    func withFiles(_ files: [String], _ body: ([String]) async throws -> Void) async throws {
-        let directory = try await exchange()
-        let result: Result<Void, any Error>
-        do {
-            let bytesMax = Int64(settings.fileBytesMax)
-            let paths = try await threads.run { [roots] in
-                var paths: [String] = []
-                for file in files {
-                    paths.append(try directory.put(try roots.file(try RootedPath(file)), bytesMax: bytesMax))
-                }
-                return paths
-            }
-            result = .success(try await body(paths))
-        } catch let error as FileError {
-            result = .failure(JobFailure(error))
-        } catch {
-            result = .failure(error)
-        }
-        try await threads.run { try directory.remove() }
-        try result.get()
-    }
-
-    private func exchange() async throws -> ExchangeDirectory {
-        try await threads.run { [pool] in
-            try ExchangeDirectory(in: pool.settings.profileParent, user: pool.settings.user)
+    /// - Returns: absolute paths.
+    func copy(_ files: [String], to exchange: Exchange) async throws -> [String] {
+        let directory = try await exchange.directory()
+        let bytesMax = Int64(settings.fileBytesMax)
+        return try await threads.run { [roots] in
+            try files.map { try directory.put(try roots.file(try RootedPath($0)), bytesMax: bytesMax) }
         }
     }
 

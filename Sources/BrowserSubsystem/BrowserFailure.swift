@@ -32,7 +32,7 @@ enum BrowserFailure {
     /// - Parameter failures: those since it began. The browser is told no reasons, so it has none to tell.
     static func navigation(_ error: String, to url: String, _ failures: [EgressFailure]) -> JobFailure {
         // A redirect may have led to another host: then it is the last.
-        if error.contains("SOCKS") || error.contains("PROXY"),
+        if !error.hasPrefix("net::") || error.contains("SOCKS") || error.contains("PROXY"),
             let failure = failures.last(where: { $0.host == PageURL.host(url) }) ?? failures.last
         {
             return connection(failure)

@@ -5,8 +5,6 @@ import Metrics
 struct BrowserMetrics: Sendable {
     /// Parts of a job that are timed by themselves.
     enum Stage: String, CaseIterable {
-        /// Waiting for a tab.
-        case lease
         /// From the order to open the page until it counts as there.
         case navigate
         /// Asking the page for what is wanted of it.
@@ -23,9 +21,6 @@ struct BrowserMetrics: Sendable {
     private let stages: [Stage: Timer]
     /// Bytes of results that went into files.
     private let fileBytes: Counter
-    /// Dialogs answered, pop-ups closed, downloads denied.
-    private let dialogs: Counter
-    private let popups: Counter
     private let downloadsDenied: Counter
 
     private static let types = ["visit", "script"]
@@ -43,8 +38,6 @@ struct BrowserMetrics: Sendable {
                 ($0, Timer(label: "gaia_browser_stage_seconds", dimensions: [("stage", $0.rawValue)], factory: factory))
             })
         fileBytes = counter("file_bytes")
-        dialogs = counter("dialogs")
-        popups = counter("popups")
         downloadsDenied = counter("downloads_denied")
     }
 
@@ -83,8 +76,6 @@ struct BrowserMetrics: Sendable {
     func wroteFile(_ bytes: Int64) { fileBytes.increment(by: bytes) }
 
     func note(_ report: PageReport) {
-        dialogs.increment(by: report.dialogsTotal)
-        popups.increment(by: report.popups)
         downloadsDenied.increment(by: report.downloadsDenied)
     }
 

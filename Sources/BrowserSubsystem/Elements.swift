@@ -139,10 +139,11 @@ extension OpenPage {
 
     func press(_ stroke: KeyStroke, _ deadline: Deadline) async throws {
         func key(_ kind: Input.DispatchKeyEvent.Kind, _ text: String?) async throws {
-            try await send(
-                Input.DispatchKeyEvent(
-                    kind, key: stroke.key, code: stroke.code, text: text, modifiers: stroke.modifiers.rawValue,
-                    windowsVirtualKeyCode: stroke.number), deadline)
+            var event = Input.DispatchKeyEvent(
+                kind, key: stroke.key, code: stroke.code, text: text, modifiers: stroke.modifiers.rawValue,
+                windowsVirtualKeyCode: stroke.number)
+            if kind != .keyUp { event.commands = stroke.commands }
+            try await send(event, deadline)
         }
         try await key(stroke.text == nil ? .rawKeyDown : .keyDown, stroke.text)
         try await key(.keyUp, nil)

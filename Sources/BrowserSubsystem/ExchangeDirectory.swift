@@ -1,6 +1,34 @@
 import FoundationEssentials
 import Glibc
 import RootedFiles
+import Synchronization
+
+/// The directory of one job, made when it is first needed.
+final class Exchange: Sendable {
+    private let parent: String
+    private let user: String?
+    private let threads: FileThreads
+    private let made = Mutex<ExchangeDirectory?>(nil)
+
+    init(in parent: String, user: String?, _ threads: FileThreads) {
+        self.parent = parent
+        self.user = user
+        self.threads = threads
+    }
+
+    /// For the job's own task, one call after the other.
+    func directory() async throws -> ExchangeDirectory {
+        if let directory = made.withLock({ $0 }) { return directory }
+        let directory = try await threads.run { [parent, user] in try ExchangeDirectory(in: parent, user: user) }
+        made.withLock { $0 = directory }
+        return directory
+    }
+
+    /// Also in a task that was cancelled, which the threads would not serve.
+    func remove() throws {
+        try made.withLock { $0.take() }?.remove()
+    }
+}
 
 /// A directory by which files are handed to a browser and taken from it, which may be another user. Nobody else may look in.
 struct ExchangeDirectory: Sendable {

@@ -62,6 +62,11 @@ struct KeyStroke: Sendable, Hashable {
         case "a"..."z", "A"..."Z":
             let upper = name.uppercased()
             let number = Int(upper.unicodeScalars.first?.value ?? 0)
+            // `Control+A` means the key, as everywhere else where people write so.
+            if text == nil {
+                let key = modifiers.contains(.shift) ? upper : name.lowercased()
+                return KeyStroke(key, "Key\(upper)", number, nil, modifiers)
+            }
             return KeyStroke(name, "Key\(upper)", number, text, name == upper ? modifiers.union(.shift) : modifiers)
         default:
             guard let (code, number, isShifted) = signs[character] else { return nil }
@@ -73,6 +78,11 @@ struct KeyStroke: Sendable, Hashable {
     private static func entered(_ text: String?, _ modifiers: Modifiers) -> String? {
         modifiers.isDisjoint(with: [.alt, .control, .meta]) ? text : nil
     }
+
+    /// What an editor does about it: that comes from the window system, which is not there.
+    var commands: [String]? { modifiers == .control ? Self.editing[code].map { [$0] } : nil }
+
+    private static let editing = ["KeyA": "selectAll", "KeyZ": "undo", "KeyY": "redo"]
 
     private static let modifierNames: [String: Modifiers] = [
         "Alt": .alt, "Control": .control, "Meta": .meta, "Shift": .shift,

@@ -1,5 +1,6 @@
 import BrowserPool
 import DevTools
+import EgressProxy
 import FleetModel
 import Synchronization
 
@@ -66,9 +67,7 @@ struct OpenPage: Sendable {
             throw deadline.timeout("\(PageURL.host(url) ?? url) has not begun to answer")
         }
         if let error = answer.errorText {
-            let egress = tab.egress
-            let since = egress.failures.suffix(max(0, egress.failureCount - before.failures))
-            throw BrowserFailure.navigation(error, to: url, Array(since))
+            throw BrowserFailure.navigation(error, to: url, failures(since: before.failures))
         }
         // Without a new document it was a step within the one that is there.
         let wanted = answer.loaderId == nil ? before.documents : before.documents + 1
@@ -91,20 +90,32 @@ struct OpenPage: Sendable {
         }
     }
 
-    /// When something was done that may have sent the page elsewhere: returns when the next page is there.
-    func settleNavigation(_ deadline: Deadline, since documents: Int) async throws {
+    /// Does what may send the page elsewhere, and returns when the next page is there, if there is one.
+    ///
+    /// - Throws: what `body` throws; `browser.…` when the next page cannot be had.
+    func leading(_ deadline: Deadline, _ body: () async throws -> Void) async throws {
+        let before = (documents: watch.page.documents, failures: tab.egress.failureCount)
+        try await body()
         // By then the page has done what it does at once, such as sending a form.
         do {
             _ = try await evaluate("new Promise(resolve => setTimeout(resolve))", in: top, deadline)
         } catch let error as DevToolsError where error.isStale {
         }
         let page = watch.page
-        guard page.isNavigating || page.documents > documents else { return }
+        guard page.isNavigating || page.documents > before.documents else { return }
         try await watch.wait(until: deadline, for: "the page that it led to is not there") { page in
             if page.isNavigating { return .notYet }
             // A navigation that came to nothing, as one to a download, leaves the document that was there.
-            return page.documents == documents || page.has(.load, at: .now) ? .reached : .notYet
+            return page.documents == before.documents || page.has(.load, at: .now) ? .reached : .notYet
         }
+        if let url = watch.page.unreachable {
+            throw BrowserFailure.navigation("the page that it led to", to: url, failures(since: before.failures))
+        }
+    }
+
+    private func failures(since count: Int) -> [EgressFailure] {
+        let egress = tab.egress
+        return Array(egress.failures.suffix(max(0, egress.failureCount - count)))
     }
 
     // MARK: Scripts

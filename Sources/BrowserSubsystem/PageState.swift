@@ -21,6 +21,8 @@ struct PageState: Sendable {
     /// Rises with each document of the main frame.
     private(set) var documents = 0
     private(set) var isNavigating = false
+    /// Where the main frame wanted to go, when an error page of the browser's stands there instead.
+    private(set) var unreachable: String?
     /// Since when no request has been under way.
     private(set) var quietSince: ContinuousClock.Instant?
     private(set) var consoleErrors: ConsoleErrors?
@@ -46,12 +48,13 @@ struct PageState: Sendable {
         switch event {
         case .navigationStarted(let frame): if frame == mainFrame { isNavigating = true }
         case .navigationEnded(let frame): if frame == mainFrame { isNavigating = false }
-        case .navigated(let frame, let loader):
+        case .navigated(let frame, let loader, let unreachable):
             guard frame == mainFrame else {
                 if frames.count < Self.framesMax { frames.insert(frame) }
                 return
             }
             self.loader = loader
+            self.unreachable = unreachable
             progress = []
             worlds = [:]
             documents += 1
@@ -88,8 +91,8 @@ struct PageState: Sendable {
 enum PageEvent: Sendable, Hashable {
     case navigationStarted(frame: String)
     case navigationEnded(frame: String)
-    /// A document has begun to come.
-    case navigated(frame: String, loader: String)
+    /// A document has begun to come, or the browser's own error page in place of one that is unreachable.
+    case navigated(frame: String, loader: String, unreachable: String? = nil)
     case lifecycle(frame: String, loader: String, PageState.Progress)
     case requestStarted(id: String)
     case requestEnded(id: String)

@@ -124,7 +124,7 @@ extension PageEvent {
         switch message.method {
         case Page.FrameNavigated.method:
             let frame = try message.decode(Page.FrameNavigated.self).frame
-            self = .navigated(frame: frame.id, loader: frame.loaderId)
+            self = .navigated(frame: frame.id, loader: frame.loaderId, unreachable: frame.unreachableUrl)
         case FrameRequestedNavigation.method:
             let event = try message.decode(FrameRequestedNavigation.self)
             // Another window's or a download's does not change this page.

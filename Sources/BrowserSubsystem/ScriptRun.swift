@@ -48,9 +48,9 @@ struct ScriptRun: Sendable {
             limit: .milliseconds(parameters.timeoutMilliseconds ?? ScriptParameters.timeoutMillisecondsDefault))
         let log = Log()
         var (output, report) = try await repeatable(log) {
-            try await desk.withPage(use, place) { page, deadline in
+            try await desk.withPage(use, place) { page, exchange, deadline in
                 for (index, step) in parameters.steps.enumerated() {
-                    try await take(step, index, page, options, log, deadline)
+                    try await take(step, index, page, exchange, options, log, deadline)
                 }
                 context.progress(1, "all steps are done")
                 let end = try await page.collect([], inlineUnits: 0, deadline)
@@ -74,7 +74,8 @@ struct ScriptRun: Sendable {
     }
 
     private func take(
-        _ step: ScriptStep, _ index: Int, _ page: OpenPage, _ options: PageOptions, _ log: Log, _ whole: Deadline
+        _ step: ScriptStep, _ index: Int, _ page: OpenPage, _ exchange: Exchange, _ options: PageOptions, _ log: Log,
+        _ whole: Deadline
     ) async throws {
         let words = "step \(index + 1) of \(parameters.steps.count): \(step.action.words)"
         context.progress(Double(index) / Double(parameters.steps.count), words)
@@ -82,7 +83,7 @@ struct ScriptRun: Sendable {
         do {
             let deadline = whole.capped(time(of: step))
             var outcome = StepOutcome(step.action.kind)
-            try await perform(step, page, options, index, &outcome, log, deadline)
+            try await perform(step, page, exchange, options, index, &outcome, log, deadline)
             outcome.milliseconds = (ContinuousClock.now - begin).milliseconds
             log.state.withLock { $0.outcomes.append(outcome) }
             desk.metrics.step(step.action.kind, isSuccess: true)
@@ -122,21 +123,14 @@ struct ScriptRun: Sendable {
     }
 
     private func perform(
-        _ step: ScriptStep, _ page: OpenPage, _ options: PageOptions, _ index: Int, _ outcome: inout StepOutcome, _ log: Log,
-        _ deadline: Deadline
+        _ step: ScriptStep, _ page: OpenPage, _ exchange: Exchange, _ options: PageOptions, _ index: Int,
+        _ outcome: inout StepOutcome, _ log: Log, _ deadline: Deadline
     ) async throws {
         /// To be called right before something that may have an effect.
         func act() async throws {
             try await context.confirmClaim()
             log.state.withLock { $0.hasActed = true }
         }
-        /// Does what may lead to another page, and waits for that.
-        func leading(_ body: () async throws -> Void) async throws {
-            let documents = page.watch.page.documents
-            try await body()
-            try await page.settleNavigation(deadline, since: documents)
-        }
-
         if case .goto(let url, let moment, let selector) = step.action {
             try await desk.metrics.timing(.navigate) {
                 try await page.open(url, until: moment, selector: selector, deadline)
@@ -152,11 +146,11 @@ struct ScriptRun: Sendable {
         case .click(let selector, let count):
             let point = try await page.ready(selector, .click, in: frame, deadline)
             try await act()
-            try await leading { try await page.click(at: point, count: count, deadline) }
+            try await page.leading(deadline) { try await page.click(at: point, count: count, deadline) }
         case .type(let selector, let text, let clear):
             let point = try await page.ready(selector, .click, in: frame, deadline)
             try await act()
-            try await leading {
+            try await page.leading(deadline) {
                 try await page.click(at: point, deadline)
                 if clear { try await page.clear(selector, in: frame, deadline) }
                 try await page.type(text, deadline)
@@ -167,11 +161,11 @@ struct ScriptRun: Sendable {
             if let selector { _ = try await page.ready(selector, .input, in: frame, deadline) }
             try await act()
             if let selector { try await page.focus(selector, in: frame, deadline) }
-            try await leading { try await page.press(stroke, deadline) }
+            try await page.leading(deadline) { try await page.press(stroke, deadline) }
         case .select(let selector, let values):
             _ = try await page.ready(selector, .input, in: frame, deadline)
             try await act()
-            try await leading { outcome.values = try await page.choose(values, in: selector, in: frame, deadline) }
+            try await page.leading(deadline) { outcome.values = try await page.choose(values, in: selector, in: frame, deadline) }
         case .scroll(.to(let selector)): _ = try await page.ready(selector, .view, in: frame, deadline)
         case .scroll(.by(let x, let y)): try await page.scroll(x: x, y: y, in: frame, deadline)
         case .wait(.selector(let selector, let state)):
@@ -196,10 +190,9 @@ struct ScriptRun: Sendable {
         case .pdf(let wish): outcome.pdf = try await desk.pdf(wish, of: page, "-\(index + 1).pdf", place, deadline)
         case .upload(let selector, let files):
             try await page.wait(for: selector, .attached, in: frame, deadline)
-            try await desk.withFiles(files) { paths in
-                try await act()
-                try await page.upload(paths, to: selector, in: frame, deadline)
-            }
+            let paths = try await desk.copy(files, to: exchange)
+            try await act()
+            try await page.upload(paths, to: selector, in: frame, deadline)
         }
     }
 }

@@ -22,7 +22,7 @@ struct VisitRun: Sendable {
             countsConsoleErrors: parameters.want?.contains(.consoleErrors) ?? false,
             countsRequests: parameters.moment == .networkIdle,
             limit: .milliseconds(parameters.timeoutMilliseconds ?? VisitParameters.timeoutMillisecondsDefault))
-        let (output, report) = try await desk.withPage(use, place) { page, deadline in
+        let (output, report) = try await desk.withPage(use, place) { page, _, deadline in
             context.progress(0, "opening \(PageURL.host(parameters.url) ?? "the page")")
             try await desk.metrics.timing(.navigate) {
                 try await page.open(parameters.url, until: parameters.moment, selector: parameters.selector, deadline)

@@ -54,7 +54,7 @@ extension BrowserTests {
                 type: VisitParameters.type, key: "crash", attempt: 1, token: 1, subject: nil, traceparent: nil)
             let inside = desk.subsystem.desk
             do {
-                _ = try await inside.withPage(use, inside.place(context)) { page, deadline in
+                _ = try await inside.withPage(use, inside.place(context)) { page, _, deadline in
                     try await page.open(server.url("small"), until: .load, selector: nil, deadline)
                     page.session.post(Page.Crash())
                     return try await page.evaluate("new Promise(() => {})", in: page.top, deadline)
@@ -93,13 +93,19 @@ extension BrowserTests {
         }
 
         @Test("What cannot be reached is told apart", arguments: [
-            ("http://127.0.0.1:1/", "browser.connection", JobFailure.Kind.transient),
+            ("CLOSED", "browser.connection", JobFailure.Kind.transient),
             ("http://nowhere.invalid/", "browser.dns", .transient),
             ("ATTACHMENT", "browser.no-page", .permanent),
         ])
         func unreachable(_ url: String, _ code: String, _ kind: JobFailure.Kind) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
-            let real = url == "ATTACHMENT" ? server.url("attachment") : url
+            let port = try ClosedPort()
+            defer { withExtendedLifetime(port) {} }
+            let real = switch url {
+                case "CLOSED": "http://127.0.0.1:\(port.number)/"
+                case "ATTACHMENT": server.url("attachment")
+                default: url
+                }
             let failure = try await desk.failure(VisitParameters(url: real, timeoutMilliseconds: 20_000))
             #expect(failure.code == code, "\(failure)")
             #expect(failure.kind == kind)

@@ -6,7 +6,7 @@ import Testing
 struct KeyStrokeTests {
     @Test("Names are read with the keys that are held", arguments: [
         ("a", "a", "KeyA", 65, "a", 0), ("A", "A", "KeyA", 65, "A", 8), ("Enter", "Enter", "Enter", 13, "\r", 0),
-        ("Control+A", "A", "KeyA", 65, nil, 10), ("Control+a", "a", "KeyA", 65, nil, 2),
+        ("Control+A", "a", "KeyA", 65, nil, 2), ("Control+Shift+a", "A", "KeyA", 65, nil, 10),
         ("Control+Shift+Tab", "Tab", "Tab", 9, nil, 10), ("+", "+", "Equal", 187, "+", 8),
         ("Control++", "+", "Equal", 187, nil, 10), ("Space", " ", "Space", 32, " ", 0), ("!", "!", "Digit1", 49, "!", 8),
         ("é", "é", "", 0, "é", 0),

@@ -12,7 +12,7 @@ extension BrowserTests {
             "http://127.0.0.2:PORT/small?refused=plain", "http://127.0.0.1:PORT/redirect?to=http://127.0.0.2:PORT/small?refused=redirect",
             "http://2130706434:PORT/small?refused=number", "http://[::ffff:127.0.0.2]:PORT/small?refused=mapped",
             "http://0x7f.2:PORT/small?refused=hex", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/",
-            "http://[::1]:PORT/small?refused=six", "http://localhost:PORT/small?refused=name",
+            "http://[::1]:PORT/small?refused=six",
         ])
         func navigation(_ template: String) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)

@@ -1,4 +1,3 @@
-import AddressPolicy
 import FleetModel
 import Foundation
 import Synchronization
@@ -98,23 +97,21 @@ extension BrowserTests {
 
         @Test("Steps work in frames, of the page's own origin and of another")
         func frames() async throws {
-            let server = try await PageServer.shared.value
-            try await Desk.with({ $0.pool.addresses = try AddressPolicy(allowing: ["127.0.0.1", "localhost"]) }) { desk in
-                for frame in ["#own", "#other"] {
-                    let output = try await desk.script(
-                        ScriptParameters([
-                            ScriptStep(.goto(url: server.url("frames"), until: .load, selector: nil)),
-                            ScriptStep(.click(selector: "#press", count: 1), frame: frame),
-                            ScriptStep(.type(selector: "#field", text: "in a frame", clear: false), frame: frame),
-                            ScriptStep(
-                                .evaluate(
-                                    expression: """
-                                        [document.title, document.getElementById('press').textContent,
-                                         document.getElementById('field').value]
-                                        """), frame: frame),
-                        ]))
-                    #expect(output.steps[3].value.strings == ["Inner", "pressed true", "in a frame"], "\(frame)")
-                }
+            let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
+            for frame in ["#own", "#other"] {
+                let output = try await desk.script(
+                    ScriptParameters([
+                        ScriptStep(.goto(url: server.url("frames"), until: .load, selector: nil)),
+                        ScriptStep(.click(selector: "#press", count: 1), frame: frame),
+                        ScriptStep(.type(selector: "#field", text: "in a frame", clear: false), frame: frame),
+                        ScriptStep(
+                            .evaluate(
+                                expression: """
+                                    [document.title, document.getElementById('press').textContent,
+                                     document.getElementById('field').value]
+                                    """), frame: frame),
+                    ]))
+                #expect(output.steps[3].value.strings == ["Inner", "pressed true", "in a frame"], "\(frame)")
             }
         }
 

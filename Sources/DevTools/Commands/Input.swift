@@ -35,6 +35,8 @@ public enum Input {
         /// The place on the keyboard, such as `KeyA`.
         public var code: String?
         public var windowsVirtualKeyCode: Int?
+        /// What an editor is to do, such as `selectAll`, where that comes from the window system, not from the page.
+        public var commands: [String]?
         public init(
             _ type: Kind, key: String? = nil, code: String? = nil, text: String? = nil, modifiers: Int? = nil,
             windowsVirtualKeyCode: Int? = nil
