@@ -122,6 +122,11 @@ let package = Package(
             "NetworkSubsystem",
             ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
 
+        house(
+            "BrowserSubsystem",
+            ["FleetModel", "BrowserPool", "DevTools", "EgressProxy", "RootedFiles", metrics],
+            resources: [.embedInCode("Page.js")], isTestable: true),
+
         house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
         // Measures process jobs beside the bare posix_spawn loop.
         house("ProcessLoad", ["ProcessSubsystem", "RootedFiles", "FleetModel", "CProcessFloor"]),
@@ -146,8 +151,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
-                "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "ProcessSubsystem",
-                "NetworkClient",
+                "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem", "NetworkSubsystem",
+                "ProcessSubsystem", "NetworkClient",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
             ],
@@ -208,6 +213,12 @@ let package = Package(
             [
                 "NetworkSubsystem", "NetworkClient", "FleetModel", "CurlClient", "RootedFiles", "AddressPolicy",
                 "FleetStack", metrics, metricsTestKit,
+            ], exclude: ["Resources"]),
+        tests(
+            "BrowserSubsystemTests",
+            [
+                "BrowserSubsystem", "BrowserPool", "DevTools", "AddressPolicy", "FleetModel", "FleetStack", "RootedFiles",
+                metrics, metricsTestKit,
             ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),

@@ -88,7 +88,7 @@ public final class BrowserPool: Sendable {
 
     // MARK: Checks
 
-    private static func account(_ settings: BrowserPoolSettings) throws(BrowserPoolError) -> Account? {
+    static func account(_ settings: BrowserPoolSettings) throws(BrowserPoolError) -> Account? {
         guard let user = settings.user, Account.canChange else { return nil }
         guard let account = Account(name: user) else {
             throw BrowserPoolError(.badSetting, "there is no user '\(user)' to run browsers as; set browser.user")
@@ -96,7 +96,7 @@ public final class BrowserPool: Sendable {
         return account
     }
 
-    private static func check(_ settings: BrowserPoolSettings) throws(BrowserPoolError) {
+    static func check(_ settings: BrowserPoolSettings) throws(BrowserPoolError) {
         func demand(_ isSo: Bool, _ message: String) throws(BrowserPoolError) {
             if !isSo { throw BrowserPoolError(.badSetting, message) }
         }

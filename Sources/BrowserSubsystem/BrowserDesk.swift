@@ -103,7 +103,9 @@ struct BrowserDesk: Sendable {
         report.popups = tab.popupCount
         report.downloadsDenied = use.options.downloads == .save ? 0 : downloads.count
         for failure in tab.egress.failures {
-            guard case .refused = failure.reason, report.refusedHosts.count < PageReport.refusedHostsMax else { continue }
+            guard case .refused = failure.reason, report.refusedHosts.count < PageReport.refusedHostsMax else {
+                continue
+            }
             let host = String(failure.host.prefix(PageReport.textCharactersMax))
             if !report.refusedHosts.contains(host) { report.refusedHosts.append(host) }
         }

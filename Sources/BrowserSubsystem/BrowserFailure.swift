@@ -12,7 +12,8 @@ enum BrowserFailure {
 
     static func tooLarge(_ what: String, _ bytesMax: Int) -> JobFailure {
         JobFailure(
-            .permanent, code: "browser.too-large", message: "\(what) is larger than \(bytesMax) bytes; ask for less of it")
+            .permanent, code: "browser.too-large",
+            message: "\(what) is larger than \(bytesMax) bytes; ask for less of it")
     }
 
     /// A script or expression that threw.
@@ -72,7 +73,9 @@ extension BrowserFailure {
         case .refused(let kind):
             JobFailure(
                 .permanent, code: "browser.refused-address",
-                message: "\(host) has an address that pages may not be fetched from (\(kind)); browser.allow lists exceptions")
+                message:
+                    "\(host) has an address that pages may not be fetched from (\(kind)); browser.allow lists exceptions"
+            )
         case .noName: JobFailure(.transient, code: "browser.dns", message: "\(host): the name has no address just now")
         case .notReachable(let words): JobFailure(.transient, code: "browser.connection", message: "\(host): \(words)")
         case .timeout:

@@ -18,7 +18,9 @@ import RootedFiles
 ///
 /// A worker holds one `BrowserSubsystem`, and through it one pool. The first job starts the first browser.
 public struct BrowserSubsystem: Subsystem {
-    let desk: BrowserDesk
+    /// Nil for one that only describes.
+    let desk: BrowserDesk?
+    private let settings: BrowserSettings
 
     /// - Parameters:
     ///   - roots: the directories that uploads come from.
@@ -30,29 +32,37 @@ public struct BrowserSubsystem: Subsystem {
         _ settings: BrowserSettings = BrowserSettings(), roots: FileRoots, results: ResultFiles?, threads: FileThreads,
         metrics factory: any MetricsFactory = MetricsSystem.factory
     ) throws(BrowserPoolError) {
+        self.settings = settings
         desk = BrowserDesk(
             pool: try BrowserPool(settings.pool, metrics: factory), settings: settings, roots: roots, results: results,
             threads: threads, metrics: BrowserMetrics(factory))
+    }
+
+    /// One whose definitions can be looked at, on machines without a browser too. Its jobs fail.
+    public init(describing settings: BrowserSettings) {
+        self.settings = settings
+        desk = nil
     }
 
     /// The kinds of job that this subsystem runs.
     public var definitions: [JobDefinition] { [visit, script] }
 
     /// What browsers and tabs there are just now.
-    public var status: BrowserPoolStatus { desk.pool.status }
+    public var status: BrowserPoolStatus { desk?.pool.status ?? BrowserPoolStatus() }
 
     /// Ends the browsers, with the jobs that use them.
-    public func close() async { await desk.pool.close() }
+    public func close() async { await desk?.pool.close() }
 
     /// Beyond what the parameters allow: waiting for a tab, and putting results away.
-    private var margin: Duration { desk.settings.leaseWait + .seconds(30) }
+    private var margin: Duration { settings.leaseWait + .seconds(30) }
 
     private var visit: JobDefinition {
         JobDefinition(
             VisitParameters.self, summary: "a web page in a browser; what is to be seen there is the output",
             timeout: .milliseconds(VisitParameters.timeoutMillisecondsMax) + margin
-        ) { [desk] (parameters: VisitParameters, context: JobContext) -> VisitOutput in
-            try await desk.metrics.measuring("visit") {
+        ) { (parameters: VisitParameters, context: JobContext) -> VisitOutput in
+            let desk = try equipped()
+            return try await desk.metrics.measuring("visit") {
                 try await VisitRun(parameters: parameters, desk: desk, place: desk.place(context)).run()
             }
         }
@@ -60,12 +70,21 @@ public struct BrowserSubsystem: Subsystem {
 
     private var script: JobDefinition {
         JobDefinition(
-            ScriptParameters.self, summary: "steps in a browser: open, click, type, read; each one's outcome is the output",
+            ScriptParameters.self,
+            summary: "steps in a browser: open, click, type, read; each one's outcome is the output",
             timeout: .milliseconds(ScriptParameters.timeoutMillisecondsMax) + margin
-        ) { [desk] (parameters: ScriptParameters, context: JobContext) -> ScriptOutput in
-            try await desk.metrics.measuring("script") {
+        ) { (parameters: ScriptParameters, context: JobContext) -> ScriptOutput in
+            let desk = try equipped()
+            return try await desk.metrics.measuring("script") {
                 try await ScriptRun(parameters: parameters, desk: desk, place: desk.place(context)).run()
             }
         }
+    }
+
+    private func equipped() throws(JobFailure) -> BrowserDesk {
+        guard let desk else {
+            throw JobFailure(.transient, code: "browser.launch", message: "this process only describes browser jobs")
+        }
+        return desk
     }
 }

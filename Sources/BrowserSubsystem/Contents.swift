@@ -111,7 +111,9 @@ struct PNGHeader {
 
     init?(_ bytes: [UInt8]) {
         let magic: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
-        guard bytes.count >= 24, bytes.starts(with: magic), bytes[12..<16].elementsEqual("IHDR".utf8) else { return nil }
+        guard bytes.count >= 24, bytes.starts(with: magic), bytes[12..<16].elementsEqual("IHDR".utf8) else {
+            return nil
+        }
         func number(_ offset: Int) -> Int { bytes[offset..<(offset + 4)].reduce(0) { $0 << 8 | Int($1) } }
         (width, height) = (number(16), number(20))
     }

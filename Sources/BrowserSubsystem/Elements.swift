@@ -37,7 +37,8 @@ extension OpenPage {
             let id = try await send(DescribeNode(objectId: object), deadline).node.frameId
         else {
             throw JobFailure(
-                .permanent, code: "browser.no-frame", message: "'\(selector.prefix(80))' is no iframe; it holds no page")
+                .permanent, code: "browser.no-frame", message: "'\(selector.prefix(80))' is no iframe; it holds no page"
+            )
         }
         let offset = try await call("frameOffset", [.text(selector)], in: top, as: Offset.self, deadline)
         return Frame(id: id, x: offset.x, y: offset.y)
@@ -80,7 +81,8 @@ extension OpenPage {
             // In pieces, so that a call that a change of the document ended is begun anew with the time that is left.
             let piece = min(remaining, .seconds(5))
             let answer = try await call(
-                function, arguments + [.integer(Int(piece / .milliseconds(1)))], in: frame, as: Readiness.self, deadline)
+                function, arguments + [.integer(Int(piece / .milliseconds(1)))], in: frame, as: Readiness.self, deadline
+            )
             if answer.why == nil || deadline.instant - .now <= Self.answerMargin { return answer }
         }
     }
@@ -109,7 +111,8 @@ extension OpenPage {
         func mouse(_ kind: Input.DispatchMouseEvent.Kind, _ count: Int) async throws {
             try await send(
                 Input.DispatchMouseEvent(
-                    kind, x: point.x, y: point.y, button: kind == .mouseMoved ? Input.DispatchMouseEvent.Button.none : .left,
+                    kind, x: point.x, y: point.y,
+                    button: kind == .mouseMoved ? Input.DispatchMouseEvent.Button.none : .left,
                     clickCount: count), deadline)
         }
         try await mouse(.mouseMoved, 0)

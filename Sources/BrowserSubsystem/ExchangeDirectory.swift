@@ -61,7 +61,9 @@ struct ExchangeDirectory: Sendable {
 
     private func give(_ path: String) throws(FileError) {
         guard let owner else { return }
-        guard lchown(path, owner.user, owner.group) == 0 else { throw FileError(errno: errno, "a file for the browser") }
+        guard lchown(path, owner.user, owner.group) == 0 else {
+            throw FileError(errno: errno, "a file for the browser")
+        }
     }
 
     /// Copies a file to here, under its own name: pages see it.
@@ -85,17 +87,21 @@ struct ExchangeDirectory: Sendable {
             guard offset <= bytesMax else {
                 throw FileError(.tooLarge, "\(file.path)", "is larger than \(bytesMax) bytes (browser.file_bytes)")
             }
-            var written = 0
-            while written < piece.count {
-                let count = piece.withUnsafeBytes { write(descriptor, $0.baseAddress! + written, $0.count - written) }  // Not empty.
-                if count < 0 && errno == EINTR { continue }
-                guard count > 0 else { throw FileError(errno: errno, "\(file.path)") }
-                written += count
-            }
+            try write(piece, to: descriptor, "\(file.path)")
         }
         try give(target)
         try give(directory)
         return target
+    }
+
+    private func write(_ piece: [UInt8], to descriptor: Int32, _ subject: String) throws(FileError) {
+        var rest = piece[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else { throw FileError(errno: errno, subject) }
+            rest = rest.dropFirst(count)
+        }
     }
 
     /// Reads a file that the browser has put here, piece by piece.

@@ -51,7 +51,8 @@ struct KeyStroke: Sendable, Hashable {
             return KeyStroke(name == "Space" ? " " : name, name, number, entered(text, modifiers), modifiers)
         }
         guard name.count == 1, let character = name.first else { return nil }
-        guard let scalar = character.unicodeScalars.first, character.isASCII, (0x20..<0x7f).contains(scalar.value) else {
+        guard let scalar = character.unicodeScalars.first, character.isASCII, (0x20..<0x7f).contains(scalar.value)
+        else {
             return character.unicodeScalars.allSatisfy { $0.value >= 0x20 }
                 ? KeyStroke(name, "", 0, entered(name, modifiers), modifiers) : nil
         }

@@ -178,7 +178,8 @@ struct OpenPage: Sendable {
                 worlds.forget(frame.id)
                 if !isRepeatable && !error.isBeforeBegin { throw error }
                 // The next document, if one is on its way; else its frame has been replaced, or will be.
-                try await watch.wait(until: deadline.capped(.seconds(1)), for: "the page changes all the time") { page in
+                try await watch.wait(until: deadline.capped(.seconds(1)), for: "the page changes all the time") {
+                    page in
                     page.documents > documents || !page.isNavigating ? .reached : .notYet
                 }
             }
@@ -188,7 +189,8 @@ struct OpenPage: Sendable {
     private func makeWorld(in frame: Frame, _ deadline: Deadline) async throws -> String {
         let context = try await send(CreateIsolatedWorld(frameId: frame.id), deadline).executionContextId
         let answer = try await send(
-            Runtime.Evaluate(PageScript.source, returnByValue: false, awaitPromise: false, contextId: context), deadline)
+            Runtime.Evaluate(PageScript.source, returnByValue: false, awaitPromise: false, contextId: context), deadline
+        )
         guard let object = answer.objectId else {
             throw JobFailure(.transient, code: "browser.protocol", message: "the page has no room for our script")
         }
@@ -225,8 +227,10 @@ extension DevToolsError {
     /// The same, before anything had been done.
     var isBeforeBegin: Bool {
         guard case .refused(_, let message) = reason else { return false }
-        return ["Cannot find context", "Could not find object", "No frame", "Frame with the given", "Cannot find default"]
-            .contains { message.contains($0) }
+        return [
+            "Cannot find context", "Could not find object", "No frame", "Frame with the given", "Cannot find default",
+        ]
+        .contains { message.contains($0) }
     }
 }
 

@@ -118,7 +118,8 @@ public struct PageOptions: Codable, Sendable, Hashable {
         if let viewport {
             let sides = 1...Viewport.sideMax
             guard sides.contains(viewport.width), sides.contains(viewport.height) else {
-                throw InvalidParameters("'page.viewport' must be from 1 × 1 to \(Viewport.sideMax) × \(Viewport.sideMax)")
+                throw InvalidParameters(
+                    "'page.viewport' must be from 1 × 1 to \(Viewport.sideMax) × \(Viewport.sideMax)")
             }
             if let scale = viewport.scale, !(0.1...4).contains(scale) {
                 throw InvalidParameters("'page.viewport.scale' must be from 0.1 to 4")
@@ -126,7 +127,8 @@ public struct PageOptions: Codable, Sendable, Hashable {
         }
         if let userAgent { try Self.checkLine(userAgent, "page.user_agent") }
         if let locale, !Self.isLanguageTag(locale) {
-            throw InvalidParameters("'page.locale' must be a language tag such as de or de-DE, it is '\(locale.prefix(40))'")
+            throw InvalidParameters(
+                "'page.locale' must be a language tag such as de or de-DE, it is '\(locale.prefix(40))'")
         }
         if let timezone, !Self.isTimezoneName(timezone) {
             throw InvalidParameters(

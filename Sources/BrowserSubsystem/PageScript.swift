@@ -13,7 +13,8 @@ enum PageScript {
     /// Whether it finds anything, only the page can tell.
     static func check(selector: String?, _ name: String) throws(InvalidParameters) {
         guard let selector else { return }
-        guard (1...selectorBytesMax).contains(selector.utf8.count), selector.contains(where: { !$0.isWhitespace }) else {
+        guard (1...selectorBytesMax).contains(selector.utf8.count), selector.contains(where: { !$0.isWhitespace })
+        else {
             throw InvalidParameters(
                 "'\(name)' must be a CSS selector of 1 to \(selectorBytesMax) bytes, it has \(selector.utf8.count)")
         }

@@ -8,7 +8,8 @@ enum PageURL {
     static func check(_ text: String, _ name: String) throws(InvalidParameters) {
         guard isWeb(text) else {
             throw InvalidParameters(
-                "'\(name)' must begin with http:// or https://, it is '\(text.prefix(80))'; other schemes are not opened")
+                "'\(name)' must begin with http:// or https://, it is '\(text.prefix(80))'; other schemes are not opened"
+            )
         }
         guard text.utf8.count <= bytesMax else {
             throw InvalidParameters("'\(name)' has \(text.utf8.count) bytes, at most \(bytesMax)")

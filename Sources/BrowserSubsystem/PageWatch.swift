@@ -158,7 +158,9 @@ extension PageEvent {
             self = .requestEnded(id: try message.decode(Network.LoadingFailed.self).requestId)
         case ExecutionContextCreated.method:
             let context = try message.decode(ExecutionContextCreated.self).context
-            guard let details = context.auxData, details.isDefault == true, let frame = details.frameId else { return nil }
+            guard let details = context.auxData, details.isDefault == true, let frame = details.frameId else {
+                return nil
+            }
             self = .world(frame: frame, id: context.id)
         case Runtime.ExceptionThrown.method:
             self = .consoleError(try message.decode(Runtime.ExceptionThrown.self).exceptionDetails.message)

@@ -36,7 +36,8 @@ public struct ScriptParameters: JobParameters {
         [
             "steps": .array(of: ScriptStep.schema, description: "done one after the other; 1 to \(stepsMax)"),
             "retry": .string(
-                description: "what follows when an attempt ends after a step that may have had an effect: never leaves it to "
+                description:
+                    "what follows when an attempt ends after a step that may have had an effect: never leaves it to "
                     + "an operator, always repeats the script; never when absent, unless no step can have an effect",
                 values: Retry.allCases.map(\.rawValue)),
             "timeout_ms": .integer(

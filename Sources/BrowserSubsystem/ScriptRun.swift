@@ -165,7 +165,9 @@ struct ScriptRun: Sendable {
         case .select(let selector, let values):
             _ = try await page.ready(selector, .input, in: frame, deadline)
             try await act()
-            try await page.leading(deadline) { outcome.values = try await page.choose(values, in: selector, in: frame, deadline) }
+            try await page.leading(deadline) {
+                outcome.values = try await page.choose(values, in: selector, in: frame, deadline)
+            }
         case .scroll(.to(let selector)): _ = try await page.ready(selector, .view, in: frame, deadline)
         case .scroll(.by(let x, let y)): try await page.scroll(x: x, y: y, in: frame, deadline)
         case .wait(.selector(let selector, let state)):

@@ -17,11 +17,14 @@ extension ScriptStep {
     }
 
     static let schema = JSONSchema.object(
-        ScriptStep.members.merging(ScreenshotWish.members) { mine, _ in mine }.merging(PDFWish.members) { mine, _ in mine },
+        ScriptStep.members.merging(ScreenshotWish.members) { mine, _ in mine }.merging(PDFWish.members) { mine, _ in
+            mine
+        },
         required: ["do"])
 
     private static let members: [String: JSONSchema] = [
-        "do": .string(description: "the action; it says which of the other members count", values: Kind.allCases.map(\.rawValue)),
+        "do": .string(
+            description: "the action; it says which of the other members count", values: Kind.allCases.map(\.rawValue)),
         "frame": .string(description: "a CSS selector of the iframe in which the step is meant"),
         "timeout_ms": .integer(
             description: "for this step; step_timeout_ms when absent", min: 1,
@@ -63,7 +66,8 @@ extension ScriptStep {
         case .goto:
             let selector = try maybe(.selector)
             let until = try container.decodeIfPresent(VisitParameters.Moment.self, forKey: .waitUntil)
-            action = .goto(url: try text(.url), until: until ?? (selector == nil ? .load : .selector), selector: selector)
+            action = .goto(
+                url: try text(.url), until: until ?? (selector == nil ? .load : .selector), selector: selector)
         case .click: action = .click(selector: try text(.selector), count: try number(.count) ?? 1)
         case .type:
             action = .type(
@@ -102,7 +106,8 @@ extension ScriptStep {
         case (nil, let text?, nil) where state == nil: return .text(text)
         case (nil, nil, let milliseconds?) where state == nil: return .milliseconds(milliseconds)
         default:
-            throw InvalidParameters("'steps': a wait needs one of 'selector' (with or without 'state'), 'text' and 'ms'")
+            throw InvalidParameters(
+                "'steps': a wait needs one of 'selector' (with or without 'state'), 'text' and 'ms'")
         }
     }
 

@@ -42,7 +42,9 @@ struct VisitRun: Sendable {
         var value: String?
         if let expression = parameters.evaluate {
             value = try await page.evaluate(expression, in: page.top, deadline)
-            if value?.utf8.count ?? 0 > inlineMax { throw BrowserFailure.tooLarge("the value of 'evaluate'", inlineMax) }
+            if value?.utf8.count ?? 0 > inlineMax {
+                throw BrowserFailure.tooLarge("the value of 'evaluate'", inlineMax)
+            }
         }
         let snapshot = try await desk.metrics.timing(.collect) {
             try await page.collect(Set(parameters.want ?? []), inlineUnits: inlineMax, deadline)

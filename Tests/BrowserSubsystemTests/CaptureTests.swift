@@ -54,7 +54,8 @@ extension BrowserTests {
             options.viewport = PageOptions.Viewport(width: 390, height: 844, scale: 3, mobile: true)
             let output = try await desk.visit(
                 VisitParameters(
-                    url: server.url("small"), screenshot: ScreenshotWish(file: "data:shots/telephone.png"), page: options))
+                    url: server.url("small"), screenshot: ScreenshotWish(file: "data:shots/telephone.png"),
+                    page: options))
             #expect(output.screenshot.file.path.string == "data:shots/telephone.png")
             #expect(output.screenshot.width.int == 1_170)
             #expect(output.screenshot.height.int == 2_532)
@@ -87,7 +88,8 @@ extension BrowserTests {
         func script() async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.script(
-                server.url("tall"), .screenshot(ScreenshotWish()), .scroll(.by(x: 0, y: 1_000)), .wait(.milliseconds(300)),
+                server.url("tall"), .screenshot(ScreenshotWish()), .scroll(.by(x: 0, y: 1_000)),
+                .wait(.milliseconds(300)),
                 .screenshot(ScreenshotWish()), .pdf(PDFWish()))
             let paths = [output.steps[1].screenshot.file.path.string, output.steps[4].screenshot.file.path.string]
             #expect(paths[0] != paths[1])

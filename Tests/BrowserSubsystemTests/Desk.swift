@@ -10,7 +10,7 @@ import Testing
 @testable import BrowserSubsystem
 
 /// All tests with the same browsers, which are the dearest that tests have.
-@Suite("Browser jobs in a real browser", .sharedDesk, .timeLimit(.minutes(5)))
+@Suite("Browser jobs in a real browser", .sharedDesk, .timeLimit(.minutes(15)))
 enum BrowserTests {}
 
 /// Keeps one desk for a whole suite, and clears it away at the end.
@@ -44,7 +44,9 @@ final class Desk: Sendable {
         directory = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         var settings = BrowserSettings()
         settings.pool.instancesMax = 1
-        settings.pool.tabsMax = 8
+        settings.pool.tabsMax = 6
+        // Tests stand in line for tabs as jobs do; how long is of no concern to them.
+        settings.leaseWait = .seconds(500)
         settings.pool.addresses = try AddressPolicy(allowing: ["127.0.0.1"])
         try change(&settings)
         threads = FileThreads(named: "test-files", count: 2)

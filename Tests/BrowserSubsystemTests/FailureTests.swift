@@ -8,14 +8,15 @@ import Testing
 extension BrowserTests {
     @Suite("Failures")
     struct FailureTests {
-        @Test("A script that failed after a step with an effect is left to an operator, unless it may be repeated",
+        @Test(
+            "A script that failed after a step with an effect is left to an operator, unless it may be repeated",
             arguments: [(ScriptParameters.Retry?.none, true), (.never, true), (.always, false)])
         func unsafe(_ retry: ScriptParameters.Retry?, _ isUnsafe: Bool) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             var parameters = Desk.parameters(
                 server.url("actions"), [.click(selector: "#moving", count: 1), .click(selector: "#nowhere", count: 1)],
                 retry: retry)
-            parameters.stepTimeoutMilliseconds = 2_000
+            parameters.steps[2].timeoutMilliseconds = 1_000
             let failure = try await desk.failure(parameters)
             #expect(failure.kind == (isUnsafe ? .unsafe : .transient))
             #expect(failure.code == "browser.no-element")
@@ -26,7 +27,7 @@ extension BrowserTests {
         func screenshot() async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             var parameters = Desk.parameters(server.url("tall"), [.click(selector: "#nowhere", count: 1)])
-            parameters.stepTimeoutMilliseconds = 500
+            parameters.steps[1].timeoutMilliseconds = 500
             let failure = try await desk.failure { try await desk.script(parameters, key: "failed/step") }
             let path = try #require(failure.message.split(separator: "screenshot: ").last.map(String.init))
             let picture = Picture(path: try desk.file(path))
@@ -49,10 +50,11 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             async let neighbour = desk.visit(VisitParameters(url: server.url("slow?ms=1500")))
             let use = TabUse(
-                options: PageOptions(), urls: [], countsConsoleErrors: false, countsRequests: false, limit: .seconds(30))
+                options: PageOptions(), urls: [], countsConsoleErrors: false, countsRequests: false, limit: .seconds(30)
+            )
             let context = JobContext(
                 type: VisitParameters.type, key: "crash", attempt: 1, token: 1, subject: nil, traceparent: nil)
-            let inside = desk.subsystem.desk
+            let inside = try #require(desk.subsystem.desk)
             do {
                 _ = try await inside.withPage(use, inside.place(context)) { page, _, deadline in
                     try await page.open(server.url("small"), until: .load, selector: nil, deadline)
@@ -70,11 +72,12 @@ extension BrowserTests {
         @Test("An endless loop ends with its job's time, and its tab with it")
         func loop() async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
-            var parameters = Desk.parameters(server.url("loop-later"), [.click(selector: "#loop", count: 1)], retry: .always)
-            parameters.stepTimeoutMilliseconds = 1_500
+            var parameters = Desk.parameters(
+                server.url("loop-later"), [.click(selector: "#loop", count: 1)], retry: .always)
+            parameters.steps[1].timeoutMilliseconds = 3_000
             let begin = ContinuousClock.now
             let failure = try await desk.failure(parameters)
-            #expect(failure.code == "browser.timeout")
+            #expect(failure.code == "browser.timeout", "\(failure)")
             #expect(ContinuousClock.now - begin < .seconds(60))
             #expect(try await desk.visit(VisitParameters(url: server.url("small"))).status.int == 200)
         }
@@ -92,16 +95,19 @@ extension BrowserTests {
             #expect(throws: JobFailure(CancellationError())) { _ = try result.get() }
         }
 
-        @Test("What cannot be reached is told apart", arguments: [
-            ("CLOSED", "browser.connection", JobFailure.Kind.transient),
-            ("http://nowhere.invalid/", "browser.dns", .transient),
-            ("ATTACHMENT", "browser.no-page", .permanent),
-        ])
+        @Test(
+            "What cannot be reached is told apart",
+            arguments: [
+                ("CLOSED", "browser.connection", JobFailure.Kind.transient),
+                ("http://nowhere.invalid/", "browser.dns", .transient),
+                ("ATTACHMENT", "browser.no-page", .permanent),
+            ])
         func unreachable(_ url: String, _ code: String, _ kind: JobFailure.Kind) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let port = try ClosedPort()
             defer { withExtendedLifetime(port) {} }
-            let real = switch url {
+            let real =
+                switch url {
                 case "CLOSED": "http://127.0.0.1:\(port.number)/"
                 case "ATTACHMENT": server.url("attachment")
                 default: url

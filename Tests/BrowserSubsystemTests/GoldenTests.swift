@@ -8,6 +8,11 @@ import Testing
 struct GoldenTests {
     static let types: [JobType] = [VisitParameters.type, ScriptParameters.type]
 
+    /// As a machine without a browser has it.
+    private static func definition(_ type: JobType) throws -> JobDefinition {
+        try #require(BrowserSubsystem(describing: BrowserSettings()).definitions.first { $0.type == type })
+    }
+
     /// The golden examples of a type whose names begin so.
     private static func examples(_ type: JobType, _ prefix: String) throws -> [(name: String, payload: [UInt8])] {
         let directory = PageServer.resource("golden/\(type.name)")
@@ -17,38 +22,34 @@ struct GoldenTests {
     }
 
     @Test("The golden examples that are valid are taken", arguments: types)
-    func valid(_ type: JobType) async throws {
-        try await Desk.with { desk in
-            let definition = try #require(desk.subsystem.definitions.first { $0.type == type })
-            let examples = try Self.examples(type, "valid")
-            #expect(examples.count >= 3)
-            for (name, payload) in examples {
-                do { _ = try definition.prepare(payload) } catch { Issue.record("\(name): \(error)") }
-            }
+    func valid(_ type: JobType) throws {
+        let definition = try Self.definition(type)
+        let examples = try Self.examples(type, "valid")
+        #expect(examples.count >= 3)
+        for (name, payload) in examples {
+            do { _ = try definition.prepare(payload) } catch { Issue.record("\(name): \(error)") }
         }
     }
 
     @Test(
         "The golden examples that are invalid are refused, each with a sentence that names the member", arguments: types
     )
-    func invalid(_ type: JobType) async throws {
-        try await Desk.with { desk in
-            let definition = try #require(desk.subsystem.definitions.first { $0.type == type })
-            let examples = try Self.examples(type, "invalid")
-            #expect(examples.count >= 10)
-            for (name, payload) in examples {
-                do throws(InvalidParameters) {
-                    _ = try definition.prepare(payload)
-                    Issue.record("\(name) was taken")
-                } catch {
-                    #expect(error.description.contains("'"), "\(name): \(error)")
-                }
+    func invalid(_ type: JobType) throws {
+        let definition = try Self.definition(type)
+        let examples = try Self.examples(type, "invalid")
+        #expect(examples.count >= 10)
+        for (name, payload) in examples {
+            do throws(InvalidParameters) {
+                _ = try definition.prepare(payload)
+                Issue.record("\(name) was taken")
+            } catch {
+                #expect(error.description.contains("'"), "\(name): \(error)")
             }
         }
     }
 
     @Test("The schemas name every member that the valid examples have", arguments: types)
-    func schemas(_ type: JobType) async throws {
+    func schemas(_ type: JobType) throws {
         let schema = type == VisitParameters.type ? VisitParameters.schema : ScriptParameters.schema
         let text = schema.document(title: type.name, summary: "")
         for (name, payload) in try Self.examples(type, "valid") {

@@ -56,7 +56,8 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(
                 VisitParameters(
-                    url: server.url("small"), evaluate: "[innerWidth, innerHeight, devicePixelRatio, 'ontouchstart' in window]",
+                    url: server.url("small"),
+                    evaluate: "[innerWidth, innerHeight, devicePixelRatio, 'ontouchstart' in window]",
                     page: Self.options { $0.viewport = PageOptions.Viewport(width: 390, height: 844, scale: 3) }))
             #expect(output.value.description.filter { !$0.isWhitespace } == "(390,844,3,0)")
             let mobile = try await desk.visit(
@@ -121,9 +122,12 @@ extension BrowserTests {
             #expect(failure.message.contains("page.\(name)"))
         }
 
-        @Test("Dialogs are answered as the job says, and told of", arguments: [
-            (PageOptions.DialogAnswer?.none, "[false,null]"), (.dismiss, "[false,null]"), (.accept, #"[true,"nobody"]"#),
-        ])
+        @Test(
+            "Dialogs are answered as the job says, and told of",
+            arguments: [
+                (PageOptions.DialogAnswer?.none, "[false,null]"), (.dismiss, "[false,null]"),
+                (.accept, #"[true,"nobody"]"#),
+            ])
         func dialogs(_ answer: PageOptions.DialogAnswer?, _ answers: String) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(
@@ -141,7 +145,7 @@ extension BrowserTests {
         func storm() async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let failure = try await desk.failure(
-                VisitParameters(url: server.url("alert-storm"), timeoutMilliseconds: 2_000))
+                VisitParameters(url: server.url("alert-storm"), timeoutMilliseconds: 8_000))
             #expect(failure.code == "browser.timeout")
             #expect(failure.message.contains("dialogs"))
             #expect(try await desk.visit(VisitParameters(url: server.url("small"))).status.int == 200)

@@ -64,11 +64,14 @@ struct PageStateTests {
 
 @Suite("Addresses of pages")
 struct PageURLTests {
-    @Test("An origin is compared as browsers do", arguments: [
-        ("http://Example.org/a?b", "http://example.org"), ("https://example.org:443/", "https://example.org"),
-        ("http://example.org:80", "http://example.org"), ("http://example.org:8080\\@evil", "http://example.org:8080"),
-        ("https://[::1]:8443/", "https://[::1]:8443"), ("file:///etc/passwd", nil), ("about:blank", nil),
-    ] as [(String, String?)])
+    @Test(
+        "An origin is compared as browsers do",
+        arguments: [
+            ("http://Example.org/a?b", "http://example.org"), ("https://example.org:443/", "https://example.org"),
+            ("http://example.org:80", "http://example.org"),
+            ("http://example.org:8080\\@evil", "http://example.org:8080"),
+            ("https://[::1]:8443/", "https://[::1]:8443"), ("file:///etc/passwd", nil), ("about:blank", nil),
+        ] as [(String, String?)])
     func origins(_ url: String, _ origin: String?) { #expect(PageURL.origin(url) == origin) }
 
     @Test("Headers of a job go to its own origins, and are taken off a redirect to others")

@@ -8,12 +8,15 @@ extension BrowserTests {
     /// The tests' server listens on 127.0.0.2 too, which jobs may not reach: what it was asked for there got through.
     @Suite("Where pages may not go")
     struct PolicyTests {
-        @Test("An address that is not allowed is refused, by a redirect too", arguments: [
-            "http://127.0.0.2:PORT/small?refused=plain", "http://127.0.0.1:PORT/redirect?to=http://127.0.0.2:PORT/small?refused=redirect",
-            "http://2130706434:PORT/small?refused=number", "http://[::ffff:127.0.0.2]:PORT/small?refused=mapped",
-            "http://0x7f.2:PORT/small?refused=hex", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/",
-            "http://[::1]:PORT/small?refused=six",
-        ])
+        @Test(
+            "An address that is not allowed is refused, by a redirect too",
+            arguments: [
+                "http://127.0.0.2:PORT/small?refused=plain",
+                "http://127.0.0.1:PORT/redirect?to=http://127.0.0.2:PORT/small?refused=redirect",
+                "http://2130706434:PORT/small?refused=number", "http://[::ffff:127.0.0.2]:PORT/small?refused=mapped",
+                "http://0x7f.2:PORT/small?refused=hex", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/",
+                "http://[::1]:PORT/small?refused=six",
+            ])
         func navigation(_ template: String) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let url = template.replacingOccurrences(of: "PORT", with: "\(server.port)")
@@ -45,7 +48,8 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let failure = try await desk.failure {
                 try await desk.script(
-                    server.url("small"), .evaluate(expression: "location.href = '\(server.inside("small?refused=step"))'"),
+                    server.url("small"),
+                    .evaluate(expression: "location.href = '\(server.inside("small?refused=step"))'"),
                     .wait(.selector("h1", .hidden)), .wait(.text("Small")), retry: .always)
             }
             #expect(failure.kind != .permanent || failure.code == "browser.refused-address")
@@ -73,7 +77,9 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             try FileManager.default.createSymbolicLink(
                 atPath: "\(desk.directory)/passwd", withDestinationPath: "/etc/passwd")
-            for (file, code) in [("data:passwd", "file.symlink"), ("other:a", "file.unknown-root"), ("data:none", "file.not-found")] {
+            for (file, code) in [
+                ("data:passwd", "file.symlink"), ("other:a", "file.unknown-root"), ("data:none", "file.not-found"),
+            ] {
                 let failure = try await desk.failure {
                     try await desk.script(server.url("form"), .upload(selector: "#file", files: [file]))
                 }

@@ -25,7 +25,9 @@ extension BrowserTests {
                 .evaluate(expression: "[document.getElementById('keys').textContent, document.body.dataset.changes]"),
                 .click(selector: "#send", count: 1),
                 .wait(.text("Received")),
-                .evaluate(expression: "Object.fromEntries([...document.querySelectorAll('dd')].map(d => [d.id, d.textContent]))"))
+                .evaluate(
+                    expression:
+                        "Object.fromEntries([...document.querySelectorAll('dd')].map(d => [d.id, d.textContent]))"))
             let fields = output.steps[10].value
             #expect(fields.name.string == "Ada Größe+1!")
             #expect(fields.words.string == "two\r\nlines" || fields.words.string == "two\nlines")
@@ -60,17 +62,19 @@ extension BrowserTests {
                 ])
         }
 
-        @Test("An element that cannot be acted on fails the step, with the reason", arguments: [
-            ("#off", "disabled"), ("#covered", "covered by div#cover"), ("#never", "cannot be seen"),
-            ("#nowhere", "no element"),
-        ])
+        @Test(
+            "An element that cannot be acted on fails the step, with the reason",
+            arguments: [
+                ("#off", "disabled"), ("#covered", "covered by div#cover"), ("#never", "cannot be seen"),
+                ("#nowhere", "no element"),
+            ])
         func notReady(_ selector: String, _ reason: String) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let failure = try await desk.failure(
                 ScriptParameters(
                     [
                         ScriptStep(.goto(url: server.url("actions"), until: .load, selector: nil)),
-                        ScriptStep(.click(selector: selector, count: 1), timeoutMilliseconds: 700),
+                        ScriptStep(.click(selector: selector, count: 1), timeoutMilliseconds: 3_000),
                     ]))
             #expect(failure.message.contains(reason), "\(failure)")
             #expect(failure.message.contains("step 2 of 2: click \(selector)"))
@@ -130,7 +134,8 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.script(
                 server.url("popups"), .click(selector: "#open", count: 1), .click(selector: "#blank", count: 1),
-                .click(selector: "#noopener", count: 1), .wait(.milliseconds(500)), .evaluate(expression: "document.title"))
+                .click(selector: "#noopener", count: 1), .wait(.milliseconds(500)),
+                .evaluate(expression: "document.title"))
             #expect(output.report.popups.int == 5)
             #expect(output.steps[5].value.string == "Pop-ups")
         }

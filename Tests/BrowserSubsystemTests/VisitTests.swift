@@ -90,20 +90,23 @@ extension BrowserTests {
             #expect(output.value.string == "5")
         }
 
-        @Test("What is waited for has an end: each moment that never comes fails by its time", arguments: [
-            ("never", VisitParameters.Moment.load, nil), ("never", .domContentLoaded, nil),
-            ("never-quiet", .networkIdle, nil), ("silent", .load, nil), ("small", .selector, "#nowhere"),
-            ("loop", .load, nil),
-        ] as [(String, VisitParameters.Moment, String?)])
+        @Test(
+            "What is waited for has an end: each moment that never comes fails by its time",
+            arguments: [
+                ("never", VisitParameters.Moment.load, nil), ("never", .domContentLoaded, nil),
+                ("never-quiet", .networkIdle, nil), ("silent", .load, nil), ("small", .selector, "#nowhere"),
+                ("loop", .load, nil),
+            ] as [(String, VisitParameters.Moment, String?)])
         func timeout(_ page: String, _ moment: VisitParameters.Moment, _ selector: String?) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let begin = ContinuousClock.now
             let failure = try await desk.failure(
                 VisitParameters(
-                    url: server.url(page), waitUntil: moment, selector: selector, timeoutMilliseconds: 1_500))
+                    url: server.url(page), waitUntil: moment, selector: selector,
+                    timeoutMilliseconds: selector == nil ? 1_500 : 10_000))
             #expect(failure.kind == .transient)
             #expect(failure.code == (selector == nil ? "browser.timeout" : "browser.no-element"))
-            #expect(ContinuousClock.now - begin < .seconds(30))
+            #expect(ContinuousClock.now - begin < .seconds(60))
         }
 
         @Test("Errors of scripts, uncaught exceptions and failed requests are told when asked for")
@@ -120,11 +123,13 @@ extension BrowserTests {
             #expect(output.report.console_errors_total.int == errors.count)
         }
 
-        @Test("An expression that throws, or yields too much, fails the job", arguments: [
-            ("nothing.at.all", "browser.exception"), ("throw 'words'", "browser.exception"),
-            ("Promise.reject(new Error('no'))", "browser.exception"), ("'x'.repeat(200000)", "browser.too-large"),
-            ("(", "browser.exception"),
-        ])
+        @Test(
+            "An expression that throws, or yields too much, fails the job",
+            arguments: [
+                ("nothing.at.all", "browser.exception"), ("throw 'words'", "browser.exception"),
+                ("Promise.reject(new Error('no'))", "browser.exception"), ("'x'.repeat(200000)", "browser.too-large"),
+                ("(", "browser.exception"),
+            ])
         func evaluation(_ expression: String, _ code: String) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let failure = try await desk.failure(VisitParameters(url: server.url("small"), evaluate: expression))
@@ -132,10 +137,12 @@ extension BrowserTests {
             #expect(failure.kind == .permanent)
         }
 
-        @Test("A value comes untouched; what JSON cannot write is null", arguments: [
-            ("9007199254740993n.toString()", #""9007199254740993""#), ("1e21", "1e+21"), ("0.1", "0.1"),
-            ("undefined", "null"), ("NaN", "null"), ("new Promise(r => setTimeout(r, 5, 'late'))", #""late""#),
-        ])
+        @Test(
+            "A value comes untouched; what JSON cannot write is null",
+            arguments: [
+                ("9007199254740993n.toString()", #""9007199254740993""#), ("1e21", "1e+21"), ("0.1", "0.1"),
+                ("undefined", "null"), ("NaN", "null"), ("new Promise(r => setTimeout(r, 5, 'late'))", #""late""#),
+            ])
         func values(_ expression: String, _ json: String) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let output = try await desk.visit(VisitParameters(url: server.url("small"), evaluate: expression))
