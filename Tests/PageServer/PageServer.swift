@@ -27,11 +27,13 @@ public final class PageServer: Sendable {
     }
 
     public let port: UInt16
+    /// 127.0.0.1 unless a test wants another.
+    public let host: String
     private let listener: Int32
     private let answer: @Sendable (Request) -> Answer?
     private let state = Mutex(State())
 
-    public var url: String { "http://127.0.0.1:\(port)" }
+    public var url: String { "http://\(host):\(port)" }
     /// All requests so far.
     public var requests: [Request] { state.withLock { $0.requests } }
     /// Connections so far.
@@ -39,22 +41,26 @@ public final class PageServer: Sendable {
 
     /// Runs `body` with a server that ends with it.
     ///
-    /// - Parameter answer: nil stands for 404.
+    /// - Parameters:
+    ///   - host: one of 127.0.0.0/8.
+    ///   - answer: nil stands for 404.
     public static func with<Value>(
+        host: String = "127.0.0.1",
         _ answer: @escaping @Sendable (Request) -> Answer?, isolation: isolated (any Actor)? = #isolation,
         _ body: (PageServer) async throws -> Value
     ) async throws -> Value {
-        let server = try PageServer(answer)
+        let server = try PageServer(host, answer)
         defer { server.close() }
         return try await body(server)
     }
 
-    private init(_ answer: @escaping @Sendable (Request) -> Answer?) throws {
+    private init(_ host: String, _ answer: @escaping @Sendable (Request) -> Answer?) throws {
+        self.host = host
         self.answer = answer
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
+        inet_pton(AF_INET, host, &address.sin_addr)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let listener = listener
         let isListening = withUnsafeMutablePointer(to: &address) { pointer in
