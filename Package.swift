@@ -200,13 +200,14 @@ let package = Package(
             "ProcessSubsystemTests", ["ProcessSubsystem", "ProcessLoad", "FleetModel", "RootedFiles"],
             exclude: ["Resources"]),
         tests("DevToolsTests", ["DevTools"]),
-        tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack"]),
+        .target(name: "PageServer", path: "Tests/PageServer", swiftSettings: strict),
+        tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer"]),
         // A worker with a pool of browsers that is killed while it uses them.
         .executableTarget(
             name: "browser-worker", dependencies: ["BrowserPool"], path: "Tests/BrowserWorker", swiftSettings: strict),
         tests(
             "BrowserPoolTests",
-            ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "browser-worker"]),
+            ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "browser-worker"]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",

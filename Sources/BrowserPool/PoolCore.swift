@@ -123,6 +123,9 @@ final class PoolCore: Sendable {
                     }
                     inner.counts.leases += 1
                     answers.append((waiter, .success(tab)))
+                case .noteRecycling:
+                    inner.counts.recycles += 1
+                    metrics.recycled(.leases)
                 case .refuse(let waiters):
                     let error = Self.refusal(inner)
                     answers += waiters.compactMap { inner.waiters.removeValue(forKey: $0) }.map {
@@ -180,7 +183,7 @@ final class PoolCore: Sendable {
             inner.withLock { $0.instances[number] }?.connection.close("the browser was ended by its pool")
         case .openTab(let tab, let instance): await open(tab, instance)
         case .closeTab(let tab): await close(tab)
-        case .lend, .refuse: break
+        case .lend, .refuse, .noteRecycling: break
         }
     }
 

@@ -14,6 +14,8 @@ struct PoolState {
         case closeTab(Int)
         /// A warm tab for a waiter.
         case lend(tab: Int, waiter: UInt64)
+        /// A browser has had its leases, and takes no more.
+        case noteRecycling(Int)
         /// No tab for these.
         case refuse([UInt64])
     }
@@ -227,8 +229,9 @@ struct PoolState {
 
     /// Like ``drain(_:)``, from within a plan.
     private mutating func drainQuietly(_ instance: Int) -> [Action] {
+        guard instances[instance]?.phase == .ready else { return [] }
         instances[instance]?.phase = .draining
-        return warm.filter { tabs[$0]?.instance == instance }.flatMap { close($0) }
+        return [.noteRecycling(instance)] + warm.filter { tabs[$0]?.instance == instance }.flatMap { close($0) }
     }
 
     /// How many tabs an instance may have beyond those that it has.

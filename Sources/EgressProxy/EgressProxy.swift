@@ -33,9 +33,16 @@ public final class EgressProxy: Sendable {
     ///   - user: whose connections are taken: the id of the user that browsers run as.
     ///   - connectionsMax: of all gates together.
     ///   - nameThreads: how many names are looked up at once.
-    public init(user: UInt32, connectionsMax: Int = 8_192, nameThreads: Int = 8) {
-        loop = EgressLoop(
-            user: user, connectionsMax: connectionsMax, names: NameThreads(threads: nameThreads, waitingMax: 4_096))
+    public convenience init(user: UInt32, connectionsMax: Int = 8_192, nameThreads: Int = 8) {
+        self.init(
+            user: user, connectionsMax: connectionsMax,
+            names: NameThreads(threads: nameThreads, waitingMax: Self.waitingNamesMax))
+    }
+
+    private static let waitingNamesMax = 4_096
+
+    init(user: UInt32, connectionsMax: Int, names: NameThreads) {
+        loop = EgressLoop(user: user, connectionsMax: connectionsMax, names: names)
         startThread(named: "egress") { [loop] in loop.run() }
     }
 

@@ -26,10 +26,13 @@ final class NameThreads: Sendable {
     private let threads: Int
     private let waitingMax: Int
 
-    init(threads: Int, waitingMax: Int) {
+    /// - Parameter lookUp: the addresses of a name, in the order in which they are to be tried; may block.
+    init(
+        threads: Int, waitingMax: Int, lookUp: @escaping @Sendable (String) -> [IPAddress] = NameThreads.addresses
+    ) {
         self.threads = threads
         self.waitingMax = waitingMax
-        for _ in 0..<threads { startThread(named: "egress-names") { [shared] in Self.serve(shared) } }
+        for _ in 0..<threads { startThread(named: "egress-names") { [shared] in Self.serve(shared, lookUp) } }
     }
 
     deinit { close() }
@@ -57,17 +60,17 @@ final class NameThreads: Sendable {
         if isFirst { for _ in 0..<threads { shared.signal.signal() } }
     }
 
-    private static func serve(_ shared: Shared) {
+    private static func serve(_ shared: Shared, _ lookUp: (String) -> [IPAddress]) {
         while true {
             shared.signal.wait()
             let (question, isClosed) = shared.state.withLock { state in
                 (state.questions.isEmpty ? nil : state.questions.removeFirst(), state.isClosed)
             }
-            if let question { question.answer(addresses(of: question.host)) } else if isClosed { return }
+            if let question { question.answer(lookUp(question.host)) } else if isClosed { return }
         }
     }
 
-    private static func addresses(of host: String) -> [IPAddress] {
+    @Sendable static func addresses(of host: String) -> [IPAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         hints.ai_family = AF_UNSPEC
