@@ -124,7 +124,7 @@ let package = Package(
 
         house(
             "BrowserSubsystem",
-            ["FleetModel", "BrowserPool", "DevTools", "EgressProxy", "RootedFiles", metrics],
+            ["FleetModel", "BrowserPool", "DevTools", "EgressProxy", "ProcessKeeper", "RootedFiles", metrics],
             resources: [.embedInCode("Page.js")], isTestable: true),
 
         house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),

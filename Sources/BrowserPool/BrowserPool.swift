@@ -77,6 +77,10 @@ public final class BrowserPool: Sendable {
 
     public var status: BrowserPoolStatus { core.status }
 
+    /// A directory that nobody else may change or list, for what jobs and browsers hand each other. It goes with the pool, and
+    /// when its process was killed, with the next pool.
+    public var privateDirectory: String { core.profiles.path }
+
     /// Ends all browsers, with the jobs that use them, and returns when no process and no file of theirs is left.
     public func close() async {
         core.close()

@@ -18,7 +18,7 @@ final class PoolCore: Sendable {
     }
 
     let surroundings: BrowserInstance.Surroundings
-    private let profiles: ProfileDirectories
+    let profiles: ProfileDirectories
     private let threads: FileThreads
     private let inner: Mutex<Inner>
     private let waiterIDs = Atomic<UInt64>(0)

@@ -38,7 +38,7 @@ struct BrowserDesk: Sendable {
     func withPage<Value: Sendable>(
         _ use: TabUse, _ place: ResultPlace, _ body: (OpenPage, Exchange, Deadline) async throws -> Value
     ) async throws -> (Value, PageReport) {
-        let exchange = Exchange(in: pool.settings.profileParent, user: pool.settings.user, threads)
+        let exchange = Exchange(in: pool.privateDirectory, user: pool.settings.user, threads)
         let result: Result<(Value, PageReport), any Error>
         do {
             var wish = TabWish(dialogs: use.options.dialogs == .accept ? .accept : .dismiss)

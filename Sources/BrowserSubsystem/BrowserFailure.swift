@@ -17,8 +17,11 @@ enum BrowserFailure {
     }
 
     /// A script or expression that threw.
+    ///
+    /// - Parameter words: with a stack, which tells of nobody's code but the page's.
     static func exception(_ words: String) -> JobFailure {
-        JobFailure(.permanent, code: "browser.exception", message: "evaluating it threw: \(words)")
+        let first = words.prefix { !$0.isNewline }.prefix(PageReport.textCharactersMax)
+        return JobFailure(.permanent, code: "browser.exception", message: "evaluating it threw: \(first)")
     }
 
     /// An answer of the page to a status of 400 or higher, where that counts as failure.

@@ -40,8 +40,18 @@ extension OpenPage {
                 .permanent, code: "browser.no-frame", message: "'\(selector.prefix(80))' is no iframe; it holds no page"
             )
         }
-        let offset = try await call("frameOffset", [.text(selector)], in: top, as: Offset.self, deadline)
-        return Frame(id: id, x: offset.x, y: offset.y)
+        let frame = Frame(id: id, selector: selector)
+        // Brought into view, since what cannot be seen in the page cannot be clicked in it.
+        _ = try await origin(of: frame, scrolls: true, deadline)
+        return frame
+    }
+
+    /// Where a frame's content begins in the viewport of the page, as it is now.
+    private func origin(of frame: Frame, scrolls: Bool, _ deadline: Deadline) async throws -> Point {
+        guard let selector = frame.selector else { return Point(x: 0, y: 0) }
+        let offset = try await call(
+            "frameOffset", [.text(selector), .flags(["scrolls": scrolls])], in: top, as: Offset.self, deadline)
+        return Point(x: offset.x, y: offset.y)
     }
 
     private struct Offset: Decodable {
@@ -69,7 +79,9 @@ extension OpenPage {
         guard let x = answer.x, let y = answer.y else {
             throw Self.failure(selector, answer.why ?? "missing", answer.by, deadline)
         }
-        return Point(x: frame.x + x, y: frame.y + y)
+        // Afterwards, since bringing an element into view may have moved its frame.
+        let origin = try await origin(of: frame, scrolls: false, deadline)
+        return Point(x: origin.x + x, y: origin.y + y)
     }
 
     /// Calls a function that waits in the page for as long as there is time, across changes of the document.
@@ -108,18 +120,19 @@ extension OpenPage {
 
     /// - Parameter count: 2 for a double click.
     func click(at point: Point, count: Int = 1, _ deadline: Deadline) async throws {
-        func mouse(_ kind: Input.DispatchMouseEvent.Kind, _ count: Int) async throws {
-            try await send(
-                Input.DispatchMouseEvent(
-                    kind, x: point.x, y: point.y,
-                    button: kind == .mouseMoved ? Input.DispatchMouseEvent.Button.none : .left,
-                    clickCount: count), deadline)
-        }
-        try await mouse(.mouseMoved, 0)
+        try await mouse(.mouseMoved, at: point, count: 0, deadline)
         for number in 1...count {
-            try await mouse(.mousePressed, number)
-            try await mouse(.mouseReleased, number)
+            try await mouse(.mousePressed, at: point, count: number, deadline)
+            try await mouse(.mouseReleased, at: point, count: number, deadline)
         }
+    }
+
+    private func mouse(
+        _ kind: Input.DispatchMouseEvent.Kind, at point: Point, count: Int, _ deadline: Deadline
+    ) async throws {
+        let button: Input.DispatchMouseEvent.Button = kind == .mouseMoved ? .none : .left
+        let event = Input.DispatchMouseEvent(kind, x: point.x, y: point.y, button: button, clickCount: count)
+        try await send(event, deadline)
     }
 
     /// Removes what a field holds, as a person does who selects all of it.
@@ -141,15 +154,18 @@ extension OpenPage {
     }
 
     func press(_ stroke: KeyStroke, _ deadline: Deadline) async throws {
-        func key(_ kind: Input.DispatchKeyEvent.Kind, _ text: String?) async throws {
-            var event = Input.DispatchKeyEvent(
-                kind, key: stroke.key, code: stroke.code, text: text, modifiers: stroke.modifiers.rawValue,
-                windowsVirtualKeyCode: stroke.number)
-            if kind != .keyUp { event.commands = stroke.commands }
-            try await send(event, deadline)
-        }
-        try await key(stroke.text == nil ? .rawKeyDown : .keyDown, stroke.text)
-        try await key(.keyUp, nil)
+        try await key(stroke.text == nil ? .rawKeyDown : .keyDown, stroke, stroke.text, deadline)
+        try await key(.keyUp, stroke, nil, deadline)
+    }
+
+    private func key(
+        _ kind: Input.DispatchKeyEvent.Kind, _ stroke: KeyStroke, _ text: String?, _ deadline: Deadline
+    ) async throws {
+        var event = Input.DispatchKeyEvent(
+            kind, key: stroke.key, code: stroke.code, text: text, modifiers: stroke.modifiers.rawValue,
+            windowsVirtualKeyCode: stroke.number)
+        if kind != .keyUp { event.commands = stroke.commands }
+        try await send(event, deadline)
     }
 
     func focus(_ selector: String, in frame: Frame, _ deadline: Deadline) async throws {
@@ -186,7 +202,8 @@ extension OpenPage {
 
     /// Turns the mouse's wheel.
     func scroll(x: Int, y: Int, in frame: Frame, _ deadline: Deadline) async throws {
-        var wheel = Input.DispatchMouseEvent(.mouseWheel, x: frame.x + 1, y: frame.y + 1)
+        let origin = try await origin(of: frame, scrolls: false, deadline)
+        var wheel = Input.DispatchMouseEvent(.mouseWheel, x: origin.x + 1, y: origin.y + 1)
         (wheel.deltaX, wheel.deltaY) = (Double(x), Double(y))
         try await send(wheel, deadline)
     }

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import ProcessKeeper
 import RootedFiles
 import Synchronization
 
@@ -33,7 +34,7 @@ final class Exchange: Sendable {
 /// A directory by which files are handed to a browser and taken from it, which may be another user. Nobody else may look in.
 struct ExchangeDirectory: Sendable {
     let path: String
-    private let owner: (user: uid_t, group: gid_t)?
+    private let owner: Account?
 
     /// Bytes copied at once.
     private static let pieceBytes = 256 << 10
@@ -41,27 +42,16 @@ struct ExchangeDirectory: Sendable {
     /// - Parameter user: whom browsers run as, when this process is root.
     /// - Throws: ``FileError``.
     init(in parent: String, user: String?) throws(FileError) {
-        owner = geteuid() == 0 ? try user.map { name throws(FileError) in try Self.account(name) } : nil
+        owner = Account.canChange ? user.flatMap { Account(name: $0) } : nil
         var template = Array("\(parent)/gaia-exchange-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw FileError(errno: errno, "a directory in \(parent)") }
         path = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         try give(path)
     }
 
-    /// By calls that are given the buffer, since threads share the other.
-    private static func account(_ name: String) throws(FileError) -> (user: uid_t, group: gid_t) {
-        var entry = passwd()
-        var found: UnsafeMutablePointer<passwd>?
-        var buffer = [CChar](repeating: 0, count: 16 << 10)
-        guard getpwnam_r(name, &entry, &buffer, buffer.count, &found) == 0, found != nil else {
-            throw FileError(errno: ENOENT, "the user \(name)")
-        }
-        return (entry.pw_uid, entry.pw_gid)
-    }
-
     private func give(_ path: String) throws(FileError) {
         guard let owner else { return }
-        guard lchown(path, owner.user, owner.group) == 0 else {
+        guard lchown(path, owner.userID, owner.groupID) == 0 else {
             throw FileError(errno: errno, "a file for the browser")
         }
     }

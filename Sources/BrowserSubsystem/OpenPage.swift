@@ -19,9 +19,8 @@ struct OpenPage: Sendable {
     /// A frame of the page: where a script is run.
     struct Frame: Sendable, Hashable {
         let id: String
-        /// Where its content begins in the viewport of the page.
-        var x = 0.0
-        var y = 0.0
+        /// Of the element that holds it; nil for the page itself.
+        var selector: String?
     }
 
     /// - Parameter countsConsoleErrors: whether they are kept for the report.
@@ -37,20 +36,13 @@ struct OpenPage: Sendable {
     var top: Frame { Frame(id: mainFrame) }
 
     /// Sends a command, for as long as there is time.
-    @discardableResult
+    ///
+    /// Never inlined: the optimizer of Swift 6.3 crashes where it merges the typed error of the session's `send` into an
+    /// untyped caller that sends in a loop.
+    @discardableResult @inline(never)
     func send<Command: DevToolsCommand>(_ command: Command, _ deadline: Deadline) async throws -> Command.Answer {
         try Task.checkCancellation()
-        do throws(DevToolsError) {
-            return try await session.send(command, within: try remaining(deadline))
-        } catch {
-            throw error
-        }
-    }
-
-    private func remaining(_ deadline: Deadline) throws(DevToolsError) -> Duration {
-        let remaining = deadline.instant - .now
-        guard remaining > .zero else { throw DevToolsError(.timeout, "no time was left for a command") }
-        return remaining
+        return try await session.send(command, within: try deadline.remaining())
     }
 
     // MARK: Navigation

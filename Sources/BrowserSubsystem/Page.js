@@ -133,11 +133,11 @@
         return { values: [...element.selectedOptions].map(option => option.value) };
     },
 
-    // Where the content of a frame begins, in the viewport of this one; it is brought into view.
-    frameOffset(selector) {
+    // Where the content of a frame begins, in the viewport of this one. how: scrolls, whether it is brought into view before.
+    frameOffset(selector, how) {
         const element = document.querySelector(selector);
         const isInside = ({ x, y, right, bottom }) => x >= 0 && y >= 0 && right <= innerWidth && bottom <= innerHeight;
-        if (!isInside(element.getBoundingClientRect())) {
+        if (how.scrolls && !isInside(element.getBoundingClientRect())) {
             element.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
         }
         const box = element.getBoundingClientRect(), style = getComputedStyle(element);

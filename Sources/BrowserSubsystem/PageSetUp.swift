@@ -27,7 +27,8 @@ struct PageSetUp {
         try await applyLook()
         try await applyCookies()
         guard let headers = use.options.headers, !headers.isEmpty else { return nil }
-        return try await HeaderGate(page.tab, headers, origins: Set(use.urls.compactMap(PageURL.origin)), deadline)
+        return try await HeaderGate.open(
+            page.tab, headers, origins: Set(use.urls.compactMap(PageURL.origin)), deadline)
     }
 
     private func applyLook() async throws {
@@ -91,11 +92,21 @@ struct PageSetUp {
 final class HeaderGate: Sendable {
     private let subscription: EventSubscription
 
-    init(_ tab: BrowserTab, _ headers: [String: String], origins: Set<String>, _ deadline: Deadline) async throws {
-        let id = try await tab.browser.send(
-            Target.AttachToTarget(targetId: tab.targetID), within: try deadline.remaining()
-        ).sessionId
+    /// Adds headers from now on until ``end()``.
+    static func open(
+        _ tab: BrowserTab, _ headers: [String: String], origins: Set<String>, _ deadline: Deadline
+    ) async throws -> HeaderGate {
+        let attach = Target.AttachToTarget(targetId: tab.targetID)
+        let id = try await tab.browser.send(attach, within: try deadline.remaining()).sessionId
         let session = tab.session.connection.session(id)
+        let gate = HeaderGate(session, headers, origins)
+        // All requests, since a redirect takes along what was added to the request before it.
+        let enable = Fetch.Enable(patterns: [Fetch.Enable.Pattern("*")])
+        try await session.send(enable, within: try deadline.remaining())
+        return gate
+    }
+
+    private init(_ session: DevToolsSession, _ headers: [String: String], _ origins: Set<String>) {
         subscription = session.observe([RequestStopped.method]) { message in
             // One that cannot be read cannot be let go either; it ends with its page.
             guard let stopped = try? message.decode(RequestStopped.self) else { return }
@@ -103,8 +114,6 @@ final class HeaderGate: Sendable {
                 ContinueRequest(
                     requestId: stopped.requestId, headers: Self.headers(of: stopped.request, headers, origins)))
         }
-        // All requests, since a redirect takes along what was added to the request before it.
-        try await session.send(Fetch.Enable(patterns: [Fetch.Enable.Pattern("*")]), within: try deadline.remaining())
     }
 
     func end() { subscription.cancel() }

@@ -179,7 +179,8 @@ struct ScriptRun: Sendable {
                 PageWatch.pause(until: .now + .milliseconds(milliseconds)))
         case .evaluate(let expression):
             try await act()
-            let value = try await page.evaluate(expression, in: frame, deadline)
+            var value = "null"
+            try await page.leading(deadline) { value = try await page.evaluate(expression, in: frame, deadline) }
             let bytesMax = desk.settings.inlineBytesMax
             let isTooLarge = log.state.withLock { state in
                 state.valueBytes += value.utf8.count

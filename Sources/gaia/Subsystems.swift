@@ -48,10 +48,11 @@ enum Catalogue {
                 describe: { BrowserSubsystem(describing: try $0.settings.browserSettings()) }
             ) { parts in
                 let settings = try parts.settings.browserSettings()
+                let results = try parts.results(bytesMax: settings.fileBytesMax)
                 do throws(BrowserPoolError) {
                     return try BrowserSubsystem(
-                        settings, roots: parts.files.roots, results: try parts.results(bytesMax: settings.fileBytesMax),
-                        threads: parts.files.threads, metrics: parts.metrics)
+                        settings, roots: parts.files.roots, results: results, threads: parts.files.threads,
+                        metrics: parts.metrics)
                 } catch {
                     throw ConfigurationError("\(error)")
                 }

@@ -39,7 +39,7 @@ final class Desk: Sendable {
 
     /// - Parameter hasRoot: whether files may be written.
     init(hasRoot: Bool = true, _ change: (inout BrowserSettings) throws -> Void = { _ in }) throws {
-        var template = Array("/tmp/gaia-browser-XXXXXX".utf8CString)
+        var template = Array("/tmp/gaia-desk-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Failure("mkdtemp: \(errno)") }
         directory = String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         var settings = BrowserSettings()

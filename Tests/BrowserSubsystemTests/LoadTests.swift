@@ -59,6 +59,6 @@ struct LoadTests {
 
     /// What browsers leave in /tmp while they run.
     private static func strays() throws -> Set<String> {
-        Set(try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter { $0.hasPrefix("gaia-exchange-") })
+        Set(try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter { $0.hasPrefix("gaia-browser-") })
     }
 }

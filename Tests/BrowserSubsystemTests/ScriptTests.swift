@@ -140,6 +140,18 @@ extension BrowserTests {
             #expect(output.steps[5].value.string == "Pop-ups")
         }
 
+        @Test(
+            "What leads to no other page is not waited for",
+            arguments: [
+                "#part", "#script", "#empty", "#mail", "#file", "#same", "#stays",
+            ])
+        func nowhere(_ selector: String) async throws {
+            let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
+            let output = try await desk.script(
+                server.url("nowhere"), .click(selector: selector, count: 1), .evaluate(expression: "document.title"))
+            #expect(output.steps[2].value.string == "Nowhere")
+        }
+
         @Test("A page that asks to stay is left, and told of")
         func beforeunload() async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)

@@ -77,6 +77,11 @@ class Handler(BaseHTTPRequestHandler):
     def get_redirect(self, asked):
         self.answer('', status=int(asked.get('status', '302')), headers=[('Location', asked['to'])])
 
+    def get_nothing(self, _):
+        """No content: the browser stays where it is."""
+        self.send_response(204)
+        self.end_headers()
+
     def get_slow(self, asked):
         """The head comes late."""
         time.sleep(int(asked['ms']) / 1000)
