@@ -198,6 +198,8 @@ final class PoolCore: Sendable {
             } before: {
                 $0.tabs[number] = tab
             }
+        } catch let error as DevToolsError where error.reason == .closed {
+            // With its browser, whose end says what becomes of its tabs.
         } catch {
             inner.withLock { inner in
                 inner.launchError = BrowserPoolError(.launchFailed, "a browser opens no tabs: \(error)")
@@ -309,7 +311,9 @@ final class PoolCore: Sendable {
                     state.measured(instance.number, bytes: bytes)
                     return []
                 }
-                if bytes > settings.instanceMemoryBytesMax { recycle(instance.number, .memory) }
+                // One that is too large before its first lease would be followed by another that is.
+                let isUsed = inner.withLock { ($0.state.instances[instance.number]?.leases ?? 0) > 0 }
+                if isUsed, bytes > settings.instanceMemoryBytesMax { recycle(instance.number, .memory) }
                 if bytes > 2 * settings.instanceMemoryBytesMax {
                     throw BrowserPoolError(.launchFailed, "its processes hold \(bytes) bytes")
                 }

@@ -207,7 +207,8 @@ struct PoolState {
             if instances[instance]?.leases == limits.leasesPerInstanceMax { actions += drainQuietly(instance) }
         }
         guard isActive else { return actions }
-        var missing = waiters.count + limits.warmTabs - warm.count - tabs.values.count { $0.phase == .opening }
+        let coming = instances.values.reduce(0) { $0 + ($1.phase == .ready ? $1.opening : 0) }
+        var missing = waiters.count + limits.warmTabs - warm.count - coming
         while missing > 0, tabs.count < limits.tabsMax, let instance = leastLoaded() {
             lastTab += 1
             tabs[lastTab] = Tab(instance: instance)
