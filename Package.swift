@@ -94,7 +94,8 @@ let package = Package(
         house("DevTools", ["CSpawn"], isTestable: true),
         house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy"], isTestable: true),
         house(
-            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics], isTestable: true),
+            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics],
+            isTestable: true),
 
         // The fleet.
         house("FleetModel"),

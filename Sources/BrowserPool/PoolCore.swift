@@ -156,6 +156,7 @@ final class PoolCore: Sendable {
             status.leased = inner.state.tabs.values.count { $0.phase == .leased }
             status.waiting = inner.state.waiters.count
             status.memoryBytes = inner.state.instances.values.reduce(0) { $0 + $1.memoryBytes }
+            status.processes = inner.state.instances.values.reduce(0) { $0 + $1.processes }
             return status
         }
     }
@@ -306,9 +307,9 @@ final class PoolCore: Sendable {
             try await Task.sleep(for: settings.checkInterval)
             try await instance.check()
             if let process = instance.processID {
-                let bytes = try await threads.run { ProcessTreeMemory.bytes(of: process) }
+                let (bytes, processes) = try await threads.run { ProcessTreeMemory.size(of: process) }
                 apply { state in
-                    state.measured(instance.number, bytes: bytes)
+                    state.measured(instance.number, bytes: bytes, processes: processes)
                     return []
                 }
                 // One that is too large before its first lease would be followed by another that is.

@@ -34,7 +34,9 @@ struct PoolState {
         var leases = 0
         var tabs = 0
         var opening = 0
+        /// As last looked at.
         var memoryBytes = 0
+        var processes = 0
     }
 
     struct Tab {
@@ -164,7 +166,10 @@ struct PoolState {
         return plan()
     }
 
-    mutating func measured(_ instance: Int, bytes: Int) { instances[instance]?.memoryBytes = bytes }
+    mutating func measured(_ instance: Int, bytes: Int, processes: Int) {
+        instances[instance]?.memoryBytes = bytes
+        instances[instance]?.processes = processes
+    }
 
     /// Whether what ends now does so unasked.
     func isWanted(_ instance: Int) -> Bool {
