@@ -25,17 +25,18 @@ public enum BrowserFloor {
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     env={'HOME': directory, 'PATH': '/usr/bin:/bin'})
                 theirs.close()
-                self.socket, self.buffer, self.id = ours, b'', 0
+                self.socket, self.buffer, self.id, self.answers = ours, b'', 0, {}
             def send(self, method, **params):
                 self.id += 1
                 self.socket.sendall(json.dumps({'id': self.id, 'method': method, 'params': params}).encode() + b'\\0')
                 return self.id
             def wait(self, id):
-                while True:
+                while id not in self.answers:
                     while b'\\0' not in self.buffer: self.buffer += self.socket.recv(1 << 20)
                     message, self.buffer = self.buffer.split(b'\\0', 1)
                     message = json.loads(message)
-                    if message.get('id') == id: return message['result']
+                    if 'id' in message: self.answers[message['id']] = message['result']
+                return self.answers.pop(id)
             def call(self, method, **params): return self.wait(self.send(method, **params))
             def close(self): self.process.kill(); self.process.wait()
 
