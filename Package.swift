@@ -200,7 +200,8 @@ let package = Package(
         tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer"]),
         // A worker with a pool of browsers that is killed while it uses them.
         .executableTarget(
-            name: "browser-worker", dependencies: ["BrowserPool", "DevTools"], path: "Tests/BrowserWorker", swiftSettings: strict),
+            name: "browser-worker", dependencies: ["BrowserPool", "DevTools"], path: "Tests/BrowserWorker",
+            swiftSettings: strict),
         tests(
             "BrowserPoolTests",
             ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "browser-worker"]),
