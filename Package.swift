@@ -94,7 +94,8 @@ let package = Package(
         house("DevTools", ["CSpawn"], isTestable: true),
         house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy"], isTestable: true),
         house(
-            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics], isTestable: true),
+            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics],
+            isTestable: true),
 
         // The fleet.
         house("FleetModel"),
@@ -204,7 +205,8 @@ let package = Package(
         tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer"]),
         // A worker with a pool of browsers that is killed while it uses them.
         .executableTarget(
-            name: "browser-worker", dependencies: ["BrowserPool"], path: "Tests/BrowserWorker", swiftSettings: strict),
+            name: "browser-worker", dependencies: ["BrowserPool", "DevTools"], path: "Tests/BrowserWorker",
+            swiftSettings: strict),
         tests(
             "BrowserPoolTests",
             ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "browser-worker"]),

@@ -47,8 +47,9 @@ enum BrowserArguments {
         "--disable-crash-reporter", "--disable-gpu", "--mute-audio", "--noerrdialogs", "--disable-hang-monitor",
         "--disable-prompt-on-repost", "--password-store=basic", "--disable-search-engine-choice-screen",
         "--disable-component-extensions-with-background-pages", "--disable-logging", "--log-level=3",
-        // One process for the pages of one site in one browser context, and none kept in reserve.
-        "--process-per-site",
+        // Pages of one site in one browser context share a process: always, and not only when memory runs short. Those of
+        // different contexts never do.
+        "--process-per-site", "--renderer-process-limit=4",
         "--disable-features=SpareRendererForSitePerProcess,BackForwardCache,Translate,MediaRouter,OptimizationHints,"
             + "DialMediaRouteProvider,AcceptCHFrame,GlobalMediaControls",
     ]

@@ -22,6 +22,8 @@ public struct BrowserPoolStatus: Sendable, Hashable {
     public var refusedConnections = 0
     /// Memory of all browsers in bytes, as last looked at.
     public var memoryBytes = 0
+    /// Processes of all browsers, as last looked at.
+    public var processes = 0
 
     public init() {}
 }

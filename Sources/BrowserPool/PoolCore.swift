@@ -156,6 +156,7 @@ final class PoolCore: Sendable {
             status.leased = inner.state.tabs.values.count { $0.phase == .leased }
             status.waiting = inner.state.waiters.count
             status.memoryBytes = inner.state.instances.values.reduce(0) { $0 + $1.memoryBytes }
+            status.processes = inner.state.instances.values.reduce(0) { $0 + $1.processes }
             return status
         }
     }
@@ -198,6 +199,8 @@ final class PoolCore: Sendable {
             } before: {
                 $0.tabs[number] = tab
             }
+        } catch let error as DevToolsError where error.reason == .closed {
+            // With its browser, whose end says what becomes of its tabs.
         } catch {
             inner.withLock { inner in
                 inner.launchError = BrowserPoolError(.launchFailed, "a browser opens no tabs: \(error)")
@@ -304,12 +307,14 @@ final class PoolCore: Sendable {
             try await Task.sleep(for: settings.checkInterval)
             try await instance.check()
             if let process = instance.processID {
-                let bytes = try await threads.run { ProcessTreeMemory.bytes(of: process) }
+                let (bytes, processes) = try await threads.run { ProcessTreeMemory.size(of: process) }
                 apply { state in
-                    state.measured(instance.number, bytes: bytes)
+                    state.measured(instance.number, bytes: bytes, processes: processes)
                     return []
                 }
-                if bytes > settings.instanceMemoryBytesMax { recycle(instance.number, .memory) }
+                // One that is too large before its first lease would be followed by another that is.
+                let isUsed = inner.withLock { ($0.state.instances[instance.number]?.leases ?? 0) > 0 }
+                if isUsed, bytes > settings.instanceMemoryBytesMax { recycle(instance.number, .memory) }
                 if bytes > 2 * settings.instanceMemoryBytesMax {
                     throw BrowserPoolError(.launchFailed, "its processes hold \(bytes) bytes")
                 }

@@ -34,7 +34,9 @@ struct PoolState {
         var leases = 0
         var tabs = 0
         var opening = 0
+        /// As last looked at.
         var memoryBytes = 0
+        var processes = 0
     }
 
     struct Tab {
@@ -164,7 +166,10 @@ struct PoolState {
         return plan()
     }
 
-    mutating func measured(_ instance: Int, bytes: Int) { instances[instance]?.memoryBytes = bytes }
+    mutating func measured(_ instance: Int, bytes: Int, processes: Int) {
+        instances[instance]?.memoryBytes = bytes
+        instances[instance]?.processes = processes
+    }
 
     /// Whether what ends now does so unasked.
     func isWanted(_ instance: Int) -> Bool {
@@ -207,7 +212,8 @@ struct PoolState {
             if instances[instance]?.leases == limits.leasesPerInstanceMax { actions += drainQuietly(instance) }
         }
         guard isActive else { return actions }
-        var missing = waiters.count + limits.warmTabs - warm.count - tabs.values.count { $0.phase == .opening }
+        let coming = instances.values.reduce(0) { $0 + ($1.phase == .ready ? $1.opening : 0) }
+        var missing = waiters.count + limits.warmTabs - warm.count - coming
         while missing > 0, tabs.count < limits.tabsMax, let instance = leastLoaded() {
             lastTab += 1
             tabs[lastTab] = Tab(instance: instance)

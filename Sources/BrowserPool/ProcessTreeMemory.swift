@@ -4,7 +4,7 @@ import Glibc
 enum ProcessTreeMemory {
     /// In bytes. What processes share counts once (PSS), where we may read that; else each process's resident memory without
     /// what it shares with files and others, which leaves that out altogether. Processes that end meanwhile count nothing.
-    static func bytes(of root: Int32) -> Int {
+    static func size(of root: Int32) -> (bytes: Int, processes: Int) {
         var total = 0
         var processes = [root]
         var next = 0
@@ -15,7 +15,7 @@ enum ProcessTreeMemory {
             total += proportional(process) ?? resident(process)
             processes += children(of: process)
         }
-        return total
+        return (total, processes.count)
     }
 
     private static func proportional(_ process: Int32) -> Int? {

@@ -9,14 +9,18 @@ import Testing
 extension Browsers {
     @Test("A page that crashes fails its own job and no other")
     func crash() async throws {
-        try await PageServer.with { _ in .page("page") } _: { server in
+        try await PageServer.with { _ in
+            .page("page")
+        } _: { server in
             try await Self.withPool { pool in
                 try await pool.withTab { neighbour in
                     try await neighbour.open(server.url)
                     try await pool.withTab { tab in
                         try await tab.open(server.url)
                         async let crash = reason { try await tab.session.send(Page.Crash()) }
-                        async let waiting = reason { try await tab.session.send(Runtime.Evaluate("new Promise(() => 0)")) }
+                        async let waiting = reason {
+                            try await tab.session.send(Runtime.Evaluate("new Promise(() => 0)"))
+                        }
                         #expect(await waiting == .crashed)
                         #expect(await crash == .crashed)
                         #expect(tab.isCrashed)
@@ -54,7 +58,11 @@ extension Browsers {
     func terminate() async throws {
         try await Self.withPool { pool in
             try await pool.withTab { tab in
-                async let loop = tab.session.send(Runtime.Evaluate("while (true) {}"))
+                try await tab.session.send(Runtime.Enable())
+                let spoken = tab.session.events(Runtime.ConsoleAPICalled.self)
+                async let loop = tab.session.send(Runtime.Evaluate("console.log('in'); while (true) {}"))
+                // One that comes before the script would end nothing.
+                for try await _ in spoken { break }
                 try await tab.session.send(Runtime.TerminateExecution())
                 _ = try? await loop
                 // `try?`: that it was ended is told as an answer or as a refusal.
@@ -131,7 +139,9 @@ extension Browsers {
 
     @Test("A browser that holds too much memory takes no more leases, and the job in it goes on")
     func memory() async throws {
-        let measured = try await Self.withPool { $0.checkInterval = .milliseconds(100) } _: { pool in
+        let measured = try await Self.withPool {
+            $0.checkInterval = .milliseconds(100)
+        } _: { pool in
             try await pool.withTab { _ in try await eventually("it is measured") { pool.status.memoryBytes > 0 } }
             return pool.status.memoryBytes
         }
@@ -151,7 +161,9 @@ extension Browsers {
 
     @Test("A browser that cannot be started is told, and tried again for the next job")
     func noStart() async throws {
-        try await Self.withPool { $0.executable = "/bin/false" } _: { pool in
+        try await Self.withPool {
+            $0.executable = "/bin/false"
+        } _: { pool in
             for _ in 0..<2 { #expect(await poolReason { try await pool.withTab { _ in } } == .launchFailed) }
         }
     }
@@ -176,7 +188,9 @@ extension Browsers {
             let text = "#!/bin/sh\necho 'FATAL: No usable sandbox! Update your kernel' >&2\nexit 1\n"
             try text.write(toFile: program, atomically: false, encoding: .utf8)
             chmod(program, 0o755)
-            return try await Self.withPool { $0.executable = program } _: { pool in
+            return try await Self.withPool {
+                $0.executable = program
+            } _: { pool in
                 await poolReason { try await pool.withTab { _ in } }
             }
         }

@@ -50,7 +50,9 @@ extension Browsers {
     @Test("A pool that is closed fails those who use it and those who wait, and leaves no process and no file")
     func closing() async throws {
         var tree: [SeenProcess] = []
-        try await Self.withPool { $0.tabsMax = 1 } _: { pool in
+        try await Self.withPool {
+            $0.tabsMax = 1
+        } _: { pool in
             let user = Task {
                 try await pool.withTab { tab in
                     await reason { try await tab.session.send(Runtime.Evaluate("new Promise(() => 0)")) }
@@ -70,8 +72,12 @@ extension Browsers {
 
     @Test("Many leases leave nothing behind: no tab, no context, no process, no descriptor")
     func manyLeases() async throws {
-        try await PageServer.with { _ in .page("<title>page</title>") } _: { server in
-            try await Self.withPool { $0.warmTabs = 2 } _: { pool in
+        try await PageServer.with { _ in
+            .page("<title>page</title>")
+        } _: { server in
+            try await Self.withPool {
+                $0.warmTabs = 2
+            } _: { pool in
                 func lease() async throws {
                     try await pool.withTab { tab in
                         try await tab.open(server.url)
@@ -82,7 +88,9 @@ extension Browsers {
                     try await eventually("it is at rest") { pool.status.tabs == 2 && pool.status.warm == 2 }
                 }
                 func counts() async throws -> [Int] {
-                    let targets = try await pool.withTab { try await $0.browser.send(Target.GetTargets()).targetInfos.count }
+                    let targets = try await pool.withTab {
+                        try await $0.browser.send(Target.GetTargets()).targetInfos.count
+                    }
                     try await rest()
                     let process = try #require(pool.browserProcesses.first)
                     let descriptors = (0..<4_096).count { fcntl(Int32($0), F_GETFD) >= 0 }

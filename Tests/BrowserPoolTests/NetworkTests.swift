@@ -61,7 +61,9 @@ extension Browsers {
 
     @Test("Whatever a page tries, it reaches no address that is not allowed; each attempt is refused and counted")
     func network() async throws {
-        try await PageServer.with(host: "127.0.0.2") { _ in .page("secret") } _: { forbidden in
+        try await PageServer.with(host: "127.0.0.2") { _ in
+            .page("secret")
+        } _: { forbidden in
             let service = """
                 addEventListener('install', () => skipWaiting())
                 addEventListener('activate', e => e.waitUntil(clients.claim()))
@@ -133,7 +135,9 @@ extension Browsers {
                 return found.filter(f => / udp /i.test(f)).length
             })()
             """
-        try await PageServer.with { _ in .page("page") } _: { server in
+        try await PageServer.with { _ in
+            .page("page")
+        } _: { server in
             try await Self.withPool { pool in
                 try await pool.withTab { tab in
                     try await tab.open(server.url)

@@ -49,7 +49,9 @@ extension Browsers {
 
     @Test("Two jobs at once in one browser see nothing of each other")
     func neighbours() async throws {
-        try await PageServer.with { _ in .page("page") } _: { server in
+        try await PageServer.with { _ in
+            .page("page")
+        } _: { server in
             try await Self.withPool { pool in
                 try await pool.withTab { one in
                     try await one.open(server.url)
@@ -66,10 +68,14 @@ extension Browsers {
 
     @Test("Local files and the browser's own pages are refused, by the tab, by the browser, and to scripts")
     func localSchemes() async throws {
-        try await PageServer.with { _ in .page("<title>page</title>") } _: { server in
+        try await PageServer.with { _ in
+            .page("<title>page</title>")
+        } _: { server in
             try await Self.withPool { pool in
                 try await pool.withTab { tab in
-                    for url in ["file:///etc/passwd", "chrome://version", "view-source:file:///etc/passwd", " file:///"] {
+                    for url in [
+                        "file:///etc/passwd", "chrome://version", "view-source:file:///etc/passwd", " file:///",
+                    ] {
                         #expect(await poolReason { try await tab.navigate(to: url) } == .schemeRefused)
                     }
                     for url in ["file:///etc/passwd", "view-source:file:///etc/passwd"] {
@@ -105,12 +111,16 @@ extension Browsers {
 
     @Test("Dialogs are answered as the job wishes, a storm of them too, and none keeps a page from being left")
     func dialogs() async throws {
-        let leaving = "<script>addEventListener('beforeunload', e => { e.preventDefault(); e.returnValue = 'x' })</script>"
-        try await PageServer.with { $0.path == "/leaving" ? .page(leaving) : .page("<title>next</title>") } _: { server in
+        let leaving =
+            "<script>addEventListener('beforeunload', e => { e.preventDefault(); e.returnValue = 'x' })</script>"
+        try await PageServer.with {
+            $0.path == "/leaving" ? .page(leaving) : .page("<title>next</title>")
+        } _: { server in
             try await Self.withPool { pool in
                 try await pool.withTab { tab in
                     try await tab.open("\(server.url)/leaving")
-                    let storm = "for (let i = 0; i < 300; i++) alert(i); [confirm('sure?'), prompt('name?', 'me')].join()"
+                    let storm =
+                        "for (let i = 0; i < 300; i++) alert(i); [confirm('sure?'), prompt('name?', 'me')].join()"
                     #expect(try await tab.value(storm) == "true,me")
                     #expect(tab.dialogCount == 302 && tab.dialogs.count == 100)
                     #expect(tab.dialogs.first?.message == "0" && tab.dialogs.first?.type == "alert")
@@ -132,13 +142,16 @@ extension Browsers {
 
     @Test("Pop-ups are closed and counted, with or without an opener")
     func popups() async throws {
-        try await PageServer.with { _ in .page("page") } _: { server in
+        try await PageServer.with { _ in
+            .page("page")
+        } _: { server in
             try await Self.withPool { pool in
                 try await pool.withTab { tab in
                     try await tab.open(server.url)
                     _ = try await tab.session.send(
                         Runtime.Evaluate(
-                            "for (let i = 0; i < 3; i++) open('/p' + i); open('/q', '', 'noopener')", userGesture: true))
+                            "for (let i = 0; i < 3; i++) open('/p' + i); open('/q', '', 'noopener')", userGesture: true)
+                    )
                     try await eventually("all are closed") {
                         let pages = try await tab.browser.send(Target.GetTargets()).targetInfos.filter {
                             $0.browserContextId == tab.contextID && $0.type == "page"
@@ -156,7 +169,9 @@ extension Browsers {
         let file = PageServer.Answer.bytes(
             Array("content".utf8), type: "application/octet-stream",
             headers: ["content-disposition": "attachment; filename=evil.sh"])
-        try await PageServer.with { $0.path == "/file" ? file : .page("page") } _: { server in
+        try await PageServer.with {
+            $0.path == "/file" ? file : .page("page")
+        } _: { server in
             try await Self.withPool { pool in
                 try await Self.withParent { directory in
                     #expect(chmod(directory, 0o777) == 0)
@@ -196,7 +211,9 @@ extension Browsers {
                     #expect(status.contains("NoNewPrivs:\t1\n"))
                 }
                 let user = try #require(getpwnam("nobody")).pointee.pw_uid
-                for process in tree { #expect(process.text("status").contains("Uid:\t\(user)\t\(user)\t\(user)\t\(user)\n")) }
+                for process in tree {
+                    #expect(process.text("status").contains("Uid:\t\(user)\t\(user)\t\(user)\t\(user)\n"))
+                }
             }
         }
     }

@@ -6,7 +6,8 @@ import DevTools
 import Glibc
 
 let pool = try BrowserPool(
-    BrowserPoolSettings(instancesMax: 1, warmTabs: 2, startTimeout: .seconds(120), profileParent: CommandLine.arguments[1]))
+    BrowserPoolSettings(
+        instancesMax: 1, warmTabs: 2, startTimeout: .seconds(120), profileParent: CommandLine.arguments[1]))
 try await pool.withTab(within: .seconds(120)) { tab in
     tab.session.post(Runtime.Evaluate("while (true) {}"))
     let text = "ready \(pool.browserProcesses.first ?? 0)\n"
