@@ -71,6 +71,7 @@ let package = Package(
         .target(name: "CExpat", linkerSettings: [.linkedLibrary("expat")]),
         // libssl-dev, zlib1g-dev
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
+        .target(name: "CEgress"),
         .target(name: "CClockShift"),
         .target(name: "CHTTPFloor"),
         .target(name: "CProcessFloor"),
@@ -88,6 +89,13 @@ let package = Package(
 
         // Which addresses jobs may have connected to: for everything that connects on their behalf.
         house("AddressPolicy"),
+
+        // Browsers: their protocol, the way that their connections take, and the browsers themselves.
+        house("DevTools", ["CSpawn"], isTestable: true),
+        house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy"], isTestable: true),
+        house(
+            "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics],
+            isTestable: true),
 
         // The fleet.
         house("FleetModel"),
@@ -115,9 +123,17 @@ let package = Package(
             "NetworkSubsystem",
             ["FleetModel", "NetworkClient", "CurlClient", "RootedFiles", "AddressPolicy", metrics], isTestable: true),
 
+        house(
+            "BrowserSubsystem",
+            ["FleetModel", "BrowserPool", "DevTools", "EgressProxy", "ProcessKeeper", "RootedFiles", metrics],
+            resources: [.embedInCode("Page.js")], isTestable: true),
+
         house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
         // Measures process jobs beside the bare posix_spawn loop.
         house("ProcessLoad", ["ProcessSubsystem", "RootedFiles", "FleetModel", "CProcessFloor"]),
+
+        // Measures browsers beside a bare script.
+        house("BrowserLoad", ["BrowserPool", "DevTools"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -136,8 +152,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
-                "FleetObservability", "APISubsystem", "FileSubsystem", "NetworkSubsystem", "ProcessSubsystem",
-                "NetworkClient", "FileLoad", "ProcessLoad", "CHTTPFloor",
+                "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem",
+                "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "FileLoad", "ProcessLoad", "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
             ],
@@ -184,12 +200,29 @@ let package = Package(
         tests(
             "ProcessSubsystemTests", ["ProcessSubsystem", "ProcessLoad", "FleetModel", "RootedFiles"],
             exclude: ["Resources"]),
+        tests("DevToolsTests", ["DevTools"]),
+        .target(name: "PageServer", path: "Tests/PageServer", swiftSettings: strict),
+        tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer"]),
+        // A worker with a pool of browsers that is killed while it uses them.
+        .executableTarget(
+            name: "browser-worker", dependencies: ["BrowserPool", "DevTools"], path: "Tests/BrowserWorker",
+            swiftSettings: strict),
+        tests(
+            "BrowserPoolTests",
+            ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "browser-worker"]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",
             [
                 "NetworkSubsystem", "NetworkClient", "FleetModel", "CurlClient", "RootedFiles", "AddressPolicy",
                 "FleetStack", metrics, metricsTestKit,
+            ], exclude: ["Resources"]),
+        tests(
+            "BrowserSubsystemTests",
+            [
+                "BrowserSubsystem", "BrowserPool", "DevTools", "AddressPolicy", "FleetModel", "FleetStack",
+                "RootedFiles",
+                metrics, metricsTestKit,
             ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),

@@ -11,6 +11,12 @@ int gaia_watch_add(int watch, int descriptor, uint64_t token) {
     return epoll_ctl(watch, EPOLL_CTL_ADD, descriptor, &event);
 }
 
+int gaia_watch_change(int watch, int descriptor, uint64_t token, bool is_watched, bool reads, bool writes) {
+    if (!reads && !writes) return is_watched ? epoll_ctl(watch, EPOLL_CTL_DEL, descriptor, NULL) : 0;
+    struct epoll_event event = {.events = (reads ? EPOLLIN : 0) | (writes ? EPOLLOUT : 0), .data = {.u64 = token}};
+    return epoll_ctl(watch, is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, descriptor, &event);
+}
+
 int gaia_watch_remove(int watch, int descriptor) { return epoll_ctl(watch, EPOLL_CTL_DEL, descriptor, NULL); }
 
 int gaia_watch_wait(int watch, uint64_t *tokens, int tokens_max, int milliseconds) {

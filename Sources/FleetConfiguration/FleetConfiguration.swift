@@ -40,6 +40,7 @@ public struct FleetConfiguration: Sendable {
     public var retentionDiscardedHours: Int
     public var outputBytesMax: Int
     public var api: APIConfiguration
+    public var browser: BrowserConfiguration
     public var file: FileConfiguration
     public var network: NetworkConfiguration
     public var process: ProcessConfiguration
@@ -88,6 +89,7 @@ public struct FleetConfiguration: Sendable {
         retentionDiscardedHours = try values.number("retention.discarded_hours")
         outputBytesMax = try values.number("limits.output_bytes")
         api = try APIConfiguration(values)
+        browser = try BrowserConfiguration(values)
         self.file = try FileConfiguration(values)
         network = try NetworkConfiguration(values)
         process = try ProcessConfiguration(values)

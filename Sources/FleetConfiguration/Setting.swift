@@ -115,6 +115,45 @@ public struct Setting: Sendable {
             "file.sync", .choice(["true", "false"]), "true",
             "whether what is written outlasts a loss of power before its job is done"),
         Setting(
+            "browser.executable", .text, nil,
+            "Chromium's own file; that of Debian's packages if absent. Browser jobs are not served where there is none"),
+        Setting("browser.user", .text, "nobody", "whom browsers run as when the worker is root"),
+        Setting(
+            "browser.sandbox", .choice(["required", "off"]), "required",
+            "whether pages must be in Chromium's sandbox; off only on a machine that is a sandbox itself"),
+        Setting("browser.instances", .number(1...100), "4", "browsers of a worker at once"),
+        Setting("browser.tabs", .number(1...10_000), "64", "tabs of a worker at once, those kept ready included"),
+        Setting("browser.tabs_per_instance", .number(1...10_000), "32", "tabs at once in one browser"),
+        Setting("browser.warm_tabs", .number(0...1_000), "4", "tabs kept ready for the next jobs"),
+        Setting(
+            "browser.leases_per_instance", .number(1...1_000_000), "1000",
+            "after so many jobs a browser is replaced"),
+        Setting(
+            "browser.instance_bytes", .number(67_108_864...1_099_511_627_776), "2147483648",
+            "a browser with more memory takes no more jobs; with twice as much it is ended"),
+        Setting("browser.instance_age_s", .number(1...604_800), "21600", "an older browser takes no more jobs"),
+        Setting("browser.waiting", .number(1...100_000), "1000", "jobs that may wait for a tab; more are postponed"),
+        Setting(
+            "browser.lease_wait_ms", .number(0...300_000), "30000",
+            "how long a job waits in its slot for a tab before it is postponed"),
+        Setting(
+            "browser.extensions", .text, nil,
+            "directories of unpacked extensions, absolute paths with commas; they need the full Chromium"),
+        Setting("browser.profile_parent", .text, "/tmp", "where profiles are made, for as long as a browser runs"),
+        Setting(
+            "browser.allow", .text, nil,
+            "addresses, ranges (10.0.0.0/8) and host names that pages may reach though not public, with commas"),
+        Setting(
+            "browser.egress_bytes", .number(1...1_099_511_627_776), "1073741824",
+            "what the page of one job may send and receive"),
+        Setting(
+            "browser.inline_bytes", .number(1...4_194_304), "131072",
+            "the longest text, HTML or value in a result; longer texts go into files"),
+        Setting(
+            "browser.file_bytes", .number(1...1_099_511_627_776), "268435456",
+            "the largest file that a page is made into, downloads or uploads"),
+        Setting("browser.downloads", .number(1...1_000), "20", "files that one job may download"),
+        Setting(
             "network.nameservers", .text, nil,
             "name servers for network jobs, as 192.0.2.1 or 192.0.2.1:53, with commas; those of /etc/resolv.conf if absent"
         ),

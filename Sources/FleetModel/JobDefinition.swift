@@ -15,11 +15,14 @@ public protocol JobParameters: Codable, Sendable {
     static var schema: JSONSchema { get }
     /// Whatever the decoder cannot check by itself, such as a range. Throw `InvalidParameters`.
     func validate() throws(InvalidParameters)
+    /// Whether this very job's effect may be repeated under its key, where that is not the same for all jobs of the type.
+    var isRepeatable: Bool { get }
 }
 
 extension JobParameters {
     public static var schema: JSONSchema { .object([:]) }
     public func validate() throws(InvalidParameters) {}
+    public var isRepeatable: Bool { true }
 }
 
 /// Parameters that decode but make no sense. The message is set aside, the handler never runs.
@@ -133,20 +136,36 @@ public struct JobProgress: Sendable, Equatable {
 /// ```
 ///
 /// A handler is delivered a job at least once, so its effect must bear repetition: use `context.idempotencyKey`
-/// downstream. One whose effect cannot bear it says `isRepeatable: false`: when its worker dies half way, or it is
-/// interrupted or fails with anything but a `JobFailure` of its own, the job becomes indeterminate and an operator
-/// decides (`gaia job resolve`). A handler must honour task cancellation, by which deadlines, calling off and draining
+/// downstream. One whose effect cannot bear it says `isRepeatable: false`, or has the parameters say so of a job: when its
+/// worker dies half way, or it is interrupted or fails with anything but a `JobFailure` of its own, the job becomes
+/// indeterminate and an operator decides (`gaia job resolve`). A handler must honour task cancellation, by which deadlines, calling off and draining
 /// reach it.
 public struct JobDefinition: Sendable {
     /// A payload that has been read; running it needs nothing more.
-    public typealias Prepared = @Sendable (JobContext) async throws -> String
+    public struct Prepared: Sendable {
+        /// Whether the effect may be repeated under the job's key.
+        public let isRepeatable: Bool
+        fileprivate let run: @Sendable (JobContext) async throws -> String
+
+        public func callAsFunction(_ context: JobContext) async throws -> String { try await run(context) }
+
+        /// An error that ended a run, as a failure. A `JobFailure` is the handler's own word. Anything else, when the effect
+        /// must not be repeated, leaves it open whether there was one.
+        public func failure(of error: any Error) -> JobFailure {
+            let failure = JobFailure(error)
+            if isRepeatable || error is JobFailure { return failure }
+            return JobFailure(
+                .unsafe, code: failure.code,
+                message: "it may have taken effect, and must not be repeated blindly: \(failure.message)")
+        }
+    }
 
     public private(set) var type: JobType
     public let schema: JSONSchema
     public let retry: RetryPolicy
     /// How long one attempt may take before it is cancelled.
     public let timeout: Duration
-    /// Whether the effect may be repeated under the job's key.
+    /// Whether the effect may be repeated under the job's key, unless a job's parameters say otherwise.
     public let isRepeatable: Bool
     /// One sentence for `gaia types`.
     public let summary: String
@@ -193,7 +212,9 @@ public struct JobDefinition: Sendable {
         self.decode = { payload throws(InvalidParameters) in
             let parameters = try PayloadCoding.decode(Parameters.self, from: payload)
             try parameters.validate()
-            return { context in try await run(parameters, context) }
+            return Prepared(isRepeatable: isRepeatable && parameters.isRepeatable) { context in
+                try await run(parameters, context)
+            }
         }
     }
 
@@ -202,16 +223,6 @@ public struct JobDefinition: Sendable {
         var definition = self
         definition.type = type
         return definition
-    }
-
-    /// An error that ended a run, as a failure. A `JobFailure` is the handler's own word. Anything else, when the effect
-    /// must not be repeated, leaves it open whether there was one.
-    public func failure(of error: any Error) -> JobFailure {
-        let failure = JobFailure(error)
-        if isRepeatable || error is JobFailure { return failure }
-        return JobFailure(
-            .unsafe, code: failure.code,
-            message: "it may have taken effect, and must not be repeated blindly: \(failure.message)")
     }
 
     /// Reads a payload once, as the type's own parameters.

@@ -8,8 +8,8 @@ public protocol Subsystem: Sendable {
     /// delivered than there are of them.
     var places: Int? { get }
 
-    /// What somebody who looks at the fleet should know of it just now, as "127.0.0.1:80 is left alone for 4 s"; empty when
-    /// all is well. `gaia status` shows the first ten, up to 200 characters of each.
+    /// What somebody who looks at the fleet should know of it just now, as "127.0.0.1:80 is left alone for 4 s", or how many
+    /// browsers run. `gaia status` shows the first ten, up to 200 characters of each.
     var notices: [String] { get }
 
     /// Gives back what it holds, and returns when that is done. Called once, when no job of it runs any more.

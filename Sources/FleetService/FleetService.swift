@@ -65,7 +65,8 @@ extension WorkerConfiguration {
         self.init(
             amqp: try settings.amqp(name), database: try settings.database(name), name: name, host: process.hostName)
         slotsDefault = settings.workerSlotsDefault
-        slots = settings.workerSlots
+        // A browser job without a tab would only wait in its slot.
+        slots = settings.workerSlots.merging(["browser": settings.browser.tabsMax]) { own, _ in own }
         lendsSlots = settings.workerLendsSlots
         lease = settings.workerLease
         drain = settings.workerDrain

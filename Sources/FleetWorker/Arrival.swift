@@ -69,6 +69,6 @@ package final class Arrival: Sendable {
     var claim: ClaimRequest {
         ClaimRequest(
             job: job, payload: payload, attemptsMax: job.attemptsMax ?? definition.retry.attemptsMax,
-            isRepeatable: definition.isRepeatable)
+            isRepeatable: run.isRepeatable)
     }
 }

@@ -508,7 +508,7 @@ public final class Worker: Service {
         } catch let snooze as JobSnooze {
             return .snoozed(snooze)
         } catch {
-            return .failed(arrival.definition.failure(of: error))
+            return .failed(arrival.run.failure(of: error))
         }
     }
 
@@ -519,7 +519,7 @@ public final class Worker: Service {
         guard let (arrival, ownership, interruption, begun) = running.beginSettling(identity, token: token) else {
             return
         }
-        var outcome = outcome ?? .failed(arrival.definition.failure(of: CancellationError()))
+        var outcome = outcome ?? .failed(arrival.run.failure(of: CancellationError()))
         // A handler that succeeded in spite of its interruption has succeeded.
         if case .failed(let failure) = outcome, let interruption {
             switch interruption {

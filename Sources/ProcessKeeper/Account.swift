@@ -12,6 +12,10 @@ public struct Account: Sendable {
         self.account = account
     }
 
+    public var userID: UInt32 { account.user }
+    /// Its first group.
+    public var groupID: UInt32 { account.group }
+
     /// Whether this process may become another user at all.
     public static var canChange: Bool { geteuid() == 0 }
 }

@@ -1,5 +1,6 @@
 import CSpawn
 import Glibc
+import Synchronization
 
 /// A program that was looked at once and is executed by its descriptor ever after: what was checked is what runs, whatever
 /// is put at its path later.
@@ -56,6 +57,23 @@ public final class OpenDirectory: Sendable {
 
     /// Takes over an open descriptor.
     public init(adopting descriptor: Int32) { self.descriptor = Descriptor(descriptor) }
+}
+
+/// One end of a pair of sockets, meant for a process: closed here once the process has it, so that the other end tells when
+/// the process is gone.
+public final class HandedSocket: Sendable {
+    private let number: Atomic<Int32>
+
+    /// Takes over an open descriptor.
+    public init(adopting descriptor: Int32) { number = Atomic(descriptor) }
+
+    deinit {
+        let left = take()
+        if left >= 0 { close(left) }
+    }
+
+    /// The descriptor, which the caller closes; -1 when it was taken already.
+    func take() -> Int32 { number.exchange(-1, ordering: .acquiringAndReleasing) }
 }
 
 /// An open file descriptor, closed where its life ends.

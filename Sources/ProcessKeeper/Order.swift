@@ -32,22 +32,29 @@ final class Order {
             // Only the reading ends: how a program's own end behaves is its own affair.
             fcntl(output.ours, F_SETFL, O_NONBLOCK) == 0, fcntl(error.ours, F_SETFL, O_NONBLOCK) == 0,
             let request = file(JobRequest.file(command, watch: watch)),
-            let input = file(
-                command.input.map { bytes in bytes.withUnsafeBytes { gaia_memory_file($0.baseAddress, $0.count) } }
-                    ?? open("/dev/null", O_RDONLY | O_CLOEXEC))
+            let input = file(Self.input(of: command)),
+            let written = command.channel == nil ? output.theirs : file(fcntl(input, F_DUPFD_CLOEXEC, 0))
         else {
             let reason = errno
             for number in opened { close(number) }
             errno = reason
             return nil
         }
+        // With a channel nobody writes to the pipe: its end is there from the beginning.
+        if written != output.theirs { close(output.theirs) }
         self.ticket = ticket
         self.command = command
         (self.line, self.output, self.error) = (line.ours, output.ours, error.ours)
         theirs = [
             GAIA_ORDER_LINE: line.theirs, GAIA_ORDER_REQUEST: request, GAIA_ORDER_INPUT: input,
-            GAIA_ORDER_OUTPUT: output.theirs, GAIA_ORDER_ERROR: error.theirs,
+            GAIA_ORDER_OUTPUT: written, GAIA_ORDER_ERROR: error.theirs,
         ]
+    }
+
+    private static func input(of command: ProcessCommand) -> Int32 {
+        if let channel = command.channel { return channel.take() }
+        guard let bytes = command.input else { return open("/dev/null", O_RDONLY | O_CLOEXEC) }
+        return bytes.withUnsafeBytes { gaia_memory_file($0.baseAddress, $0.count) }
     }
 
     deinit { for number in theirs.values { close(number) } }

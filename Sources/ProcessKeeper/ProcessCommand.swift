@@ -11,6 +11,8 @@ public struct ProcessCommand: Sendable {
     public var input: [UInt8]?
     public var output: OutputPlan
     public var error: OutputPlan
+    /// A socket that is both its standard input and its standard output, in place of `input` and `output`.
+    public var channel: HandedSocket?
     /// Until it is told to end.
     public var timeout: Duration
     /// From being told to end (SIGTERM) to being killed.
@@ -26,7 +28,8 @@ public struct ProcessCommand: Sendable {
     public init(
         _ executable: ExecutableFile, _ arguments: [String] = [], environment: [String: String] = [:],
         directory: OpenDirectory? = nil, input: [UInt8]? = nil, output: OutputPlan = .capture(bytesMax: 64 << 10),
-        error: OutputPlan = .capture(bytesMax: 64 << 10), timeout: Duration = .seconds(60),
+        error: OutputPlan = .capture(bytesMax: 64 << 10), channel: HandedSocket? = nil,
+        timeout: Duration = .seconds(60),
         grace: Duration = .seconds(5), limits: ProcessLimits = ProcessLimits(), account: Account? = nil,
         niceness: Int = 0, memoryPressureScore: Int = 0
     ) {
@@ -37,6 +40,7 @@ public struct ProcessCommand: Sendable {
         self.input = input
         self.output = output
         self.error = error
+        self.channel = channel
         self.timeout = timeout
         self.grace = grace
         self.limits = limits

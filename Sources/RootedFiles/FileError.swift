@@ -60,7 +60,7 @@ public struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
     public var description: String { "'\(subject)' \(detail)" }
 
     /// What a system call left in `errno`.
-    init(errno code: Int32, _ subject: String) {
+    package init(errno code: Int32, _ subject: String) {
         let (reason, detail): (Reason, String) =
             switch code {
             case ENOENT: (.notFound, "does not exist")

@@ -1,4 +1,6 @@
 import APISubsystem
+import BrowserPool
+import BrowserSubsystem
 import FileSubsystem
 import FleetConfiguration
 import FleetModel
@@ -14,8 +16,11 @@ enum Catalogue {
     /// A family of types, and how it is made.
     private struct Entry {
         let name: String
-        /// The setting without which there is nothing that its jobs may touch. A worker without it leaves them to others.
-        var needs: (setting: String, isSet: (FleetConfiguration) -> Bool)?
+        /// What is missing without which its jobs cannot run here, or may touch nothing; nil when nothing is. A worker
+        /// without it leaves them to others.
+        var lack: (FleetConfiguration) throws -> String? = { _ in nil }
+        /// For commands that only describe, where ``make`` would need more than they have.
+        var describe: ((Parts) throws -> any Subsystem)?
         let make: (Parts) throws -> any Subsystem
     }
 
@@ -25,27 +30,44 @@ enum Catalogue {
         let metrics: MetricsRegistry
         /// Its roots and threads serve them all.
         let files: FileSubsystem
+
+        /// Where results go that are too large for a message. Nil where no root may be written: then such jobs fail.
+        func results(bytesMax: Int) throws -> ResultFiles? {
+            guard files.roots.roots.contains(where: \.isWritable) else { return nil }
+            return try ResultFiles(roots: files.roots, threads: files.threads, bytesMax: Int64(bytesMax))
+        }
     }
 
     private static var entries: [Entry] {
         [
             Entry(name: "api") { parts in
                 let settings = try parts.settings.apiSettings()
-                let roots = parts.files.roots
-                // Where no root may be written, a body that is too large for a result fails its call.
-                let results =
-                    try roots.roots.contains(where: \.isWritable)
-                    ? ResultFiles(roots: roots, threads: parts.files.threads, bytesMax: Int64(settings.fileBytesMax))
-                    : nil
-                return APISubsystem(settings, results: results, metrics: parts.metrics)
+                return APISubsystem(
+                    settings, results: try parts.results(bytesMax: settings.fileBytesMax), metrics: parts.metrics)
             },
-            Entry(name: "file", needs: ("file.roots", { $0.file.roots != nil })) { $0.files },
+            Entry(
+                name: "browser", lack: { try $0.browserLack() },
+                describe: { BrowserSubsystem(describing: try $0.settings.browserSettings()) }
+            ) { parts in
+                let settings = try parts.settings.browserSettings()
+                let results = try parts.results(bytesMax: settings.fileBytesMax)
+                do throws(BrowserPoolError) {
+                    return try BrowserSubsystem(
+                        settings, roots: parts.files.roots, results: results, threads: parts.files.threads,
+                        metrics: parts.metrics)
+                } catch {
+                    throw ConfigurationError("\(error)")
+                }
+            },
+            Entry(name: "file", lack: { $0.file.roots == nil ? "file.roots is not set" : nil }) { $0.files },
             Entry(name: "network") { parts in
                 try NetworkSubsystem(
                     try parts.settings.networkSettings(), roots: parts.files.roots, threads: parts.files.threads,
                     metrics: parts.metrics)
             },
-            Entry(name: "process", needs: ("process.executables", { !$0.process.executables.isEmpty })) { parts in
+            Entry(
+                name: "process", lack: { $0.process.executables.isEmpty ? "process.executables is not set" : nil }
+            ) { parts in
                 do throws(ProcessSettingsError) {
                     return try ProcessSubsystem(
                         parts.settings.processSettings, roots: parts.files.roots, threads: parts.files.threads,
@@ -92,13 +114,13 @@ enum Catalogue {
         }
         let served = try entries.filter { entry in
             guard named.isEmpty || named.contains(entry.name) else { return false }
-            guard let needs = entry.needs, !needs.isSet(settings) else { return true }
+            guard let lack = try entry.lack(settings) else { return true }
             if named.isEmpty {
-                settings.logger.info("\(entry.name) is not served: \(needs.setting) is not set")
+                settings.logger.info("\(entry.name) is not served: \(lack)")
                 return false
             }
             throw CommandFailure(
-                .configuration, "worker.subsystems names '\(entry.name)', which needs \(needs.setting); set it")
+                .configuration, "worker.subsystems names '\(entry.name)', which cannot be served: \(lack)")
         }
         return try await with(served, settings, metrics) { handlers in
             var handlers = handlers
@@ -109,13 +131,15 @@ enum Catalogue {
 
     /// All types, for commands that only describe.
     static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async throws -> Value {
-        try await with(entries, try FleetConfiguration(environment: [:]), MetricsRegistry()) { handlers in
+        try await with(
+            entries, try FleetConfiguration(environment: [:]), MetricsRegistry(), isDescribing: true
+        ) { handlers in
             try await body([NoopParameters.definition] + handlers.definitions)
         }
     }
 
     private static func with<Value>(
-        _ entries: [Entry], _ settings: FleetConfiguration, _ metrics: MetricsRegistry,
+        _ entries: [Entry], _ settings: FleetConfiguration, _ metrics: MetricsRegistry, isDescribing: Bool = false,
         _ body: (Handlers) async throws -> Value
     ) async throws -> Value {
         let files: FileSubsystem
@@ -126,7 +150,10 @@ enum Catalogue {
         var made: [(name: String, subsystem: any Subsystem)] = []
         let result: Result<Value, any Error>
         do {
-            for entry in entries { made.append((entry.name, try entry.make(parts))) }
+            for entry in entries {
+                let make = isDescribing ? entry.describe ?? entry.make : entry.make
+                made.append((entry.name, try make(parts)))
+            }
             let complete = made
             result = .success(
                 try await body(

@@ -113,15 +113,32 @@ struct AgeTests {
     }
 
     @Test("A handler that must not be repeated is believed only when it says itself what happened")
-    func unrepeatable() {
+    func unrepeatable() throws {
         struct Odd: Error {}
         let definition = JobDefinition(NoopParameters.self, isRepeatable: false) {
             (_: NoopParameters, _: JobContext) -> Void in
         }
-        #expect(definition.failure(of: Odd()).kind == .unsafe)
-        #expect(definition.failure(of: CancellationError()).kind == .unsafe)
+        let prepared = try definition.prepare(Array("{}".utf8))
+        #expect(!prepared.isRepeatable)
+        #expect(prepared.failure(of: Odd()).kind == .unsafe)
+        #expect(prepared.failure(of: CancellationError()).kind == .unsafe)
         let own = JobFailure(.transient, code: "busy", message: "nothing was sent")
-        #expect(definition.failure(of: own) == own)
-        #expect(NoopParameters.definition.failure(of: Odd()).kind == .transient)
+        #expect(prepared.failure(of: own) == own)
+        let noop = try NoopParameters.definition.prepare(Array("{}".utf8))
+        #expect(noop.failure(of: Odd()).kind == .transient)
+    }
+
+    @Test("Parameters can say of a single job that it must not be repeated")
+    func unrepeatableJob() throws {
+        struct Order: JobParameters {
+            static let type: JobType = "test.order.v1"
+            var once: Bool
+            var isRepeatable: Bool { !once }
+        }
+        let definition = JobDefinition(Order.self) { (_: Order, _: JobContext) -> Void in }
+        #expect(try definition.prepare(Array(#"{"once": false}"#.utf8)).isRepeatable)
+        let once = try definition.prepare(Array(#"{"once": true}"#.utf8))
+        #expect(!once.isRepeatable)
+        #expect(once.failure(of: CancellationError()).kind == .unsafe)
     }
 }

@@ -36,7 +36,7 @@ struct RightsTests {
         try await Isolated.use { place in
             let definitions = BrokerDefinitions(
                 virtualHost: place.name, userPrefix: place.name,
-                subsystems: ["api", "file", "gaia", "network", "process"])
+                subsystems: ["api", "browser", "file", "gaia", "network", "process"])
             var passwords: [Role: String] = [:]
             for role in Role.allCases { passwords[role] = UUID().uuidString }
             let guarded = Guarded(place: place, definitions: definitions, passwords: passwords)

@@ -156,6 +156,25 @@ struct RunTests {
             }
         }
     }
+
+    @Test("A socket that is handed to a program is its input and output, and ends with it")
+    func channel() async throws {
+        try await ProcessKeeper.with { keeper in
+            var ends: [Int32] = [-1, -1]
+            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else { throw POSIXError(.EMFILE) }
+            let ours = ends[0]
+            defer { close(ours) }
+            var command = try Tricks.command("/bin/sh", ["-c", "read word; echo $word and more"])
+            command.channel = HandedSocket(adopting: ends[1])
+            #expect(send(ours, "word\n", 5, 0) == 5)
+            let end = try await keeper.run(command)
+            #expect(end.status == .exited(0) && end.output.byteCount == 0)
+            var bytes = [UInt8](repeating: 0, count: 100)
+            let count = recv(ours, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+            #expect(String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self) == "word and more\n")
+            #expect(recv(ours, &bytes, bytes.count, Int32(MSG_DONTWAIT)) == 0, "nobody holds the other end")
+        }
+    }
 }
 
 /// The most memory that this process has had.

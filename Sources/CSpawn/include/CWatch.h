@@ -3,6 +3,7 @@
 #ifndef CWATCH_H
 #define CWATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -14,6 +15,10 @@ int gaia_watch(void);
 
 /// Has it wake whenever the descriptor can be read or has ended, and tell `token` then; 0, or -1 and errno.
 int gaia_watch_add(int watch, int descriptor, uint64_t token);
+
+/// Has it wake when the descriptor can be read, or written, or both; with neither it is watched no more. `is_watched` says
+/// whether it is now. 0, or -1 and errno.
+int gaia_watch_change(int watch, int descriptor, uint64_t token, bool is_watched, bool reads, bool writes);
 
 /// A descriptor that is closed needs no removal.
 int gaia_watch_remove(int watch, int descriptor);
