@@ -128,7 +128,7 @@ let package = Package(
         house("ProcessLoad", ["ProcessSubsystem", "RootedFiles", "FleetModel", "CProcessFloor"]),
 
         // Measures browsers beside a bare script.
-        house("BrowserLoad", ["BrowserPool", "DevTools"]),
+        house("BrowserLoad", ["BrowserPool", "DevTools", "ProcessKeeper"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -204,7 +204,10 @@ let package = Package(
             swiftSettings: strict),
         tests(
             "BrowserPoolTests",
-            ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "browser-worker"]),
+            [
+                "BrowserPool", "BrowserLoad", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer",
+                "browser-worker",
+            ]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",
