@@ -133,7 +133,7 @@ let package = Package(
         house("ProcessLoad", ["ProcessSubsystem", "RootedFiles", "FleetModel", "CProcessFloor"]),
 
         // Measures browsers beside a bare script.
-        house("BrowserLoad", ["BrowserPool", "DevTools"]),
+        house("BrowserLoad", ["BrowserPool", "DevTools", "ProcessKeeper"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
         house("FleetStack", ["CSpawn"]),
@@ -209,7 +209,10 @@ let package = Package(
             swiftSettings: strict),
         tests(
             "BrowserPoolTests",
-            ["BrowserPool", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "browser-worker"]),
+            [
+                "BrowserPool", "BrowserLoad", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer",
+                "browser-worker",
+            ]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",

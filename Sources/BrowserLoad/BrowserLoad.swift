@@ -5,7 +5,7 @@ import Glibc
 /// # BrowserLoad
 ///
 /// Measures a pool of browsers: how fast tabs open and are lent, what an idle one holds, and what is left after many leases.
-/// Beside it runs the floor: the same over the same kind of socket by `floor.py`, without a pool.
+/// Beside it runs the floor: the same over the same kind of socket by a bare script, without a pool.
 public enum BrowserLoad {
     /// What was measured; times in seconds.
     public struct Figures: Sendable {
@@ -25,6 +25,7 @@ public enum BrowserLoad {
         public var bytesPerIdleTab = 0
         public var before = Footprint()
         public var after = Footprint()
+        public var floor = BrowserFloor.Figures()
 
         public init() {}
     }
@@ -42,14 +43,18 @@ public enum BrowserLoad {
     /// - Parameters:
     ///   - settings: its limits on tabs, warm tabs and leases are overwritten; its parent of profiles should be empty.
     ///   - tabs: how many are opened at once, from nothing.
-    ///   - leases: how many are made, ten at a time, one after the other within each.
-    public static func measure(_ settings: BrowserPoolSettings, tabs: Int = 100, leases: Int = 1_000) async throws
-        -> Figures
-    {
+    ///   - leases: how many are made, two at a time.
+    ///   - warm: tabs that are kept ready meanwhile.
+    ///   - idle: how many tabs' memory is measured.
+    public static func measure(
+        _ settings: BrowserPoolSettings, tabs: Int = 100, leases: Int = 1_000, warm: Int = 10, idle: Int = 40
+    ) async throws -> Figures {
         var figures = Figures()
         figures.tabs = tabs
+        figures.floor = try await BrowserFloor.measure(settings, tabs)
         try await measureCold(settings, tabs, &figures)
-        try await measureWarm(settings, leases, &figures)
+        try await measureWarm(settings, leases, warm, &figures)
+        figures.bytesPerIdleTab = try await measureMemory(settings, idle)
         return figures
     }
 
@@ -97,20 +102,20 @@ public enum BrowserLoad {
 
     // MARK: Warm
 
-    private static func measureWarm(_ settings: BrowserPoolSettings, _ leases: Int, _ figures: inout Figures)
-        async throws
-    {
+    private static func measureWarm(
+        _ settings: BrowserPoolSettings, _ leases: Int, _ warm: Int, _ figures: inout Figures
+    ) async throws {
         var settings = settings
         (settings.instancesMax, settings.tabsMax, settings.tabsPerInstanceMax) = (1, 64, 64)
-        settings.warmTabs = 10
+        settings.warmTabs = warm
         settings.leasesPerInstanceMax = leases * 10
         settings.checkInterval = .milliseconds(500)
         let parent = settings.profileParent
         let pool = try BrowserPool(settings)
         let waits = Waits()
         try await closing(pool) {
-            for _ in 0..<20 { try await lease(pool) }
-            figures.before = try await rest(pool, parent, warm: 10)
+            for _ in 0..<(2 * warm) { try await lease(pool) }
+            figures.before = try await rest(pool, parent, warm: warm)
             let start = ContinuousClock.now
             try await withThrowingDiscardingTaskGroup { group in
                 for _ in 0..<2 {
@@ -120,13 +125,12 @@ public enum BrowserLoad {
                 }
             }
             figures.leasesPerSecond = Double(leases) / seconds(since: start)
-            figures.after = try await rest(pool, parent, warm: 10)
+            figures.after = try await rest(pool, parent, warm: warm)
         }
         let sorted = waits.sorted
         figures.leaseMedian = sorted[sorted.count / 2]
         figures.leaseP99 = sorted[sorted.count * 99 / 100]
         figures.leaseMax = sorted[sorted.count - 1]
-        figures.bytesPerIdleTab = try await measureMemory(settings)
     }
 
     /// One lease with a script in it; how long it waited for its tab.
@@ -140,27 +144,32 @@ public enum BrowserLoad {
         }
     }
 
-    /// The difference that forty idle tabs make, over forty.
-    private static func measureMemory(_ settings: BrowserPoolSettings) async throws -> Int {
+    /// The difference that so many idle tabs make, over their number.
+    private static func measureMemory(_ settings: BrowserPoolSettings, _ idle: Int) async throws -> Int {
         var held: [Int] = []
-        for warm in [1, 41] {
+        for warm in [1, 1 + idle] {
             var settings = settings
+            (settings.instancesMax, settings.tabsMax, settings.tabsPerInstanceMax) = (1, warm + 1, warm + 1)
             settings.warmTabs = warm
+            settings.checkInterval = .milliseconds(500)
             let pool = try BrowserPool(settings)
             try await closing(pool) {
                 try await lease(pool)
                 held.append(try await rest(pool, settings.profileParent, warm: warm).memoryBytes)
             }
         }
-        return (held[1] - held[0]) / 40
+        return (held[1] - held[0]) / idle
     }
 
     // MARK: What is held
 
     /// What a pool holds once nothing is under way any more and its memory has been looked at since.
     private static func rest(_ pool: BrowserPool, _ parent: String, warm: Int) async throws -> Footprint {
-        let isSettled = { pool.status.warm == warm && pool.status.tabs == warm }
-        while !isSettled() { try await Task.sleep(for: .milliseconds(20)) }
+        let deadline = ContinuousClock.now + patience
+        while pool.status.warm != warm || pool.status.tabs != warm {
+            guard ContinuousClock.now < deadline else { throw LoadFailure("the pool does not come to rest") }
+            try await Task.sleep(for: .milliseconds(20))
+        }
         // Twice as long as from one look at its memory to the next.
         try await Task.sleep(for: .seconds(1))
         let processes = pool.status.processes

@@ -105,7 +105,7 @@ extension Browsers {
         }
     }
 
-    @Test("Nothing goes by UDP: neither WebRTC nor names")
+    @Test("Nothing goes by UDP, nor past the gate by TCP: neither WebRTC nor WebTransport")
     func datagrams() async throws {
         let receiver = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
         defer { close(receiver) }
@@ -120,30 +120,40 @@ extension Browsers {
         }
         #expect(isBound)
         let port = UInt16(bigEndian: address.sin_port)
-        let gather = """
-            (async () => {
-                const c = new RTCPeerConnection({ iceServers: [{ urls: 'stun:127.0.0.1:\(port)' }] })
-                const found = []
-                c.onicecandidate = e => { if (e.candidate) found.push(e.candidate.candidate) }
-                c.createDataChannel('d')
-                const over = new Promise(done => {
-                    c.onicegatheringstatechange = () => { if (c.iceGatheringState == 'complete') done() }
-                    setTimeout(done, 12000)
-                })
-                await c.setLocalDescription(await c.createOffer())
-                await over
-                return found.filter(f => / udp /i.test(f)).length
-            })()
-            """
-        try await PageServer.with { _ in
-            .page("page")
-        } _: { server in
-            try await Self.withPool { pool in
-                try await pool.withTab { tab in
-                    try await tab.open(server.url)
-                    #expect(try await tab.value(gather, as: Int.self) == 0)
+        try await PageServer.with(host: "127.0.0.2") { _ in
+            .page("secret")
+        } _: { forbidden in
+            let gather = """
+                (async () => {
+                    const c = new RTCPeerConnection({ iceServers: [
+                        { urls: 'stun:127.0.0.1:\(port)' },
+                        { urls: 'turn:127.0.0.2:\(forbidden.port)?transport=tcp', username: 'a', credential: 'b' } ] })
+                    const found = []
+                    c.onicecandidate = e => { if (e.candidate) found.push(e.candidate.candidate) }
+                    c.createDataChannel('d')
+                    const over = new Promise(done => {
+                        c.onicegatheringstatechange = () => { if (c.iceGatheringState == 'complete') done() }
+                        setTimeout(done, 12000)
+                    })
+                    await c.setLocalDescription(await c.createOffer())
+                    await over
+                    const transport = await Promise.race([
+                        new WebTransport('https://127.0.0.1:\(port)').ready.then(() => 'ready', e => 'error'),
+                        new Promise(done => setTimeout(() => done('late'), 5000)) ])
+                    return [found.filter(f => / udp /i.test(f)).length, transport].join()
+                })()
+                """
+            try await PageServer.with { _ in
+                .page("page")
+            } _: { server in
+                try await Self.withPool { pool in
+                    try await pool.withTab { tab in
+                        try await tab.open(server.url)
+                        #expect(try await tab.value(gather) == "0,error")
+                    }
                 }
             }
+            #expect(forbidden.acceptedCount == 0)
         }
         var byte: UInt8 = 0
         #expect(recv(receiver, &byte, 1, 0) < 0 && errno == EAGAIN, "a datagram came")

@@ -45,6 +45,23 @@ struct PoolStateTests {
         #expect(state.ask(11) != nil)
     }
 
+    @Test("Tabs that are only to be kept ready are opened a few at a time, those that are waited for in numbers")
+    func pace() {
+        func opening(_ waiters: Int) -> Int {
+            var state = state {
+                $0.tabsMax = 100
+                $0.tabsPerInstanceMax = 100
+                $0.warmTabs = 20
+                $0.waitingMax = 100
+            }
+            for waiter in 1...waiters { _ = state.ask(UInt64(waiter)) }
+            return state.started(1).count
+        }
+        #expect(opening(1) == PoolState.openingUnaskedMax)
+        #expect(opening(5) == 5)
+        #expect(opening(50) == PoolState.openingMax)
+    }
+
     @Test("A browser drains: its warm tabs go, its lent ones stay, and it ends with the last")
     func drain() {
         var state = state()

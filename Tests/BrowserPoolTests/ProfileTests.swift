@@ -49,7 +49,7 @@ struct ProfileTests {
     func links() throws {
         try withParent { parent in
             try FileManager.default.createDirectory(atPath: "\(parent)/precious", withIntermediateDirectories: true)
-            try Data("x".utf8).write(to: URL(filePath: "\(parent)/precious/file"))
+            for name in ["file", "lock"] { try Data("x".utf8).write(to: URL(filePath: "\(parent)/precious/\(name)")) }
             let profiles = try ProfileDirectories(in: parent)
             let profile = try profiles.make(7, owner: nil)
             try FileManager.default.createSymbolicLink(
@@ -59,7 +59,7 @@ struct ProfileTests {
             try profiles.remove(7)
             try profiles.removeLeftovers()
             try profiles.removeAll()
-            #expect(try entries("\(parent)/precious") == ["file"])
+            #expect(try entries("\(parent)/precious") == ["file", "lock"])
         }
     }
 
