@@ -153,7 +153,8 @@ let package = Package(
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
                 "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem",
-                "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "FileLoad", "ProcessLoad", "CHTTPFloor",
+                "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
+                "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
             ],

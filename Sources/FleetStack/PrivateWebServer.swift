@@ -29,6 +29,7 @@ public final class PrivateWebServer: Sendable {
                 daemon off; master_process off; pid \(directory)/pid; error_log stderr notice;
                 events { worker_connections 4096; }
                 http {
+                    types { text/html html; }
                     access_log off; sendfile on; root \(directory);
                     client_body_temp_path \(directory)/t1; proxy_temp_path \(directory)/t2;
                     fastcgi_temp_path \(directory)/t3; uwsgi_temp_path \(directory)/t4; scgi_temp_path \(directory)/t5;
@@ -55,6 +56,15 @@ public final class PrivateWebServer: Sendable {
             try content.write(to: URL(fileURLWithPath: path), options: .atomic)
         }
         return "http://127.0.0.1:\(port)/\(bytes)"
+    }
+
+    /// Puts a page there.
+    ///
+    /// - Parameter name: with `.html` at its end.
+    /// - Returns: its URL.
+    public func page(_ name: String, _ text: String) throws -> String {
+        try text.write(toFile: "\(directory)/\(name)", atomically: true, encoding: .utf8)
+        return "http://127.0.0.1:\(port)/\(name)"
     }
 
     /// What is in that file.

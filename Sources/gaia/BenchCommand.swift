@@ -11,7 +11,8 @@ struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench", abstract: "Measure the fleet on this machine.",
         subcommands: [
-            Throughput.self, Mixed.self, API.self, File.self, Network.self, Process.self, Latency.self, Enqueue.self,
+            Throughput.self, Mixed.self, API.self, Browser.self, File.self, Network.self, Process.self, Latency.self,
+            Enqueue.self,
             Idle.self, Floor.self, Peers.self, Scale.self,
             Ledger.self,
             Rescue.self, Failover.self, Relay.self, Urgent.self, Locks.self, Limits.self, WorkerOfBench.self,

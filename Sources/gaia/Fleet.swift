@@ -89,6 +89,8 @@ final class Fleet: Sendable {
     }
 
     /// Resident memory of a process in bytes.
+    func processID(of name: String) -> pid_t? { processes[name]?.processID }
+
     func residentBytes(of name: String) -> Int? {
         guard let process = processes[name], process.isRunning,
             let text = try? String(contentsOfFile: "/proc/\(process.processID)/status", encoding: .utf8),

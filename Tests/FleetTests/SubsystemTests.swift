@@ -21,6 +21,7 @@ struct SubsystemTests {
         return "set -euo pipefail\ngaia() { '\(try Program.gaia)' \"$@\"; }\n"
             + text.replacing("https://www.example.org/", with: "http://\(here)/")
             .replacing("https://example.org/", with: "http://\(here)/")
+            .replacing("https://shop.example.org/", with: "http://\(here)/shop.html")
             .replacing(
                 #""host": "www.example.org", "port": 443, "require": "verified""#,
                 with: #""host": "127.0.0.1", "port": \#(webPort), "require": "connected""#)
@@ -41,8 +42,17 @@ struct SubsystemTests {
         try await run(pages)
     }
 
+    /// What the example of a script finds at the shop.
+    private static let shop = """
+        <!doctype html><title>Shop</title>
+        <input id="name"><select id="size"><option>M</option><option>L</option></select>
+        <button id="send" onclick="document.getElementById('done').hidden = false">Send</button>
+        <p id="done" hidden>Thank you, your order is <span id="number">17</span></p>
+        """
+
     private func run(_ pages: [String: [String]]) async throws {
         try await PrivateWebServer.with { web in
+            _ = try web.page("shop.html", Self.shop)
             let names = try await PrivateNameServer([
                 "--local-ttl=60", "--address=/example.org/192.0.2.1", "--address=/example.org/2001:db8::1",
             ])
@@ -53,7 +63,7 @@ struct SubsystemTests {
                         let settings = [
                             "GAIA_API_ALLOW": "127.0.0.1", "GAIA_NETWORK_ALLOW": "127.0.0.1",
                             "GAIA_NETWORK_NAMESERVERS": "127.0.0.1:\(names.port)", "GAIA_FILE_ROOTS": "data=\(root)",
-                            "GAIA_PROCESS_EXECUTABLES": "/usr/bin/sort",
+                            "GAIA_PROCESS_EXECUTABLES": "/usr/bin/sort", "GAIA_BROWSER_ALLOW": "127.0.0.1",
                         ]
                         try await ProgramGroup.use(environment: place.environment) { programs in
                             _ = try await programs.serve("dispatcher", "dispatcher")
