@@ -87,7 +87,9 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             let url = server.url("silent?id=called-off")
             let job = Task { try await desk.visit(VisitParameters(url: url, timeoutMilliseconds: 200_000)) }
-            try await eventually("the page is asked for", within: .seconds(500)) { try await !server.asked("called-off").isEmpty }
+            try await eventually("the page is asked for", within: .seconds(500)) {
+                try await !server.asked("called-off").isEmpty
+            }
             let begin = ContinuousClock.now
             job.cancel()
             let result = await job.result
