@@ -94,7 +94,8 @@ extension OpenPage {
             let answer = try await call(
                 function, arguments + [.integer(Int(piece / .milliseconds(1)))], in: frame, as: Readiness.self,
                 deadline.extended(by: Self.answerGrace))
-            if answer.why == nil || deadline.isOver { return answer }
+            // What is left is too little to look again, and the reason would be lost.
+            if answer.why == nil || deadline.instant - .now < .milliseconds(50) { return answer }
         }
     }
 
