@@ -152,7 +152,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
-                "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem", "NetworkSubsystem",
+                "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem",
+                "NetworkSubsystem",
                 "ProcessSubsystem", "NetworkClient",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
                 "CFloor", "CMalloc", arguments,
@@ -220,7 +221,8 @@ let package = Package(
         tests(
             "BrowserSubsystemTests",
             [
-                "BrowserSubsystem", "BrowserPool", "DevTools", "AddressPolicy", "FleetModel", "FleetStack", "RootedFiles",
+                "BrowserSubsystem", "BrowserPool", "DevTools", "AddressPolicy", "FleetModel", "FleetStack",
+                "RootedFiles",
                 metrics, metricsTestKit,
             ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
