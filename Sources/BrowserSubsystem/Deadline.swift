@@ -22,6 +22,9 @@ struct Deadline: Sendable {
         return own < instant ? Deadline(own, limit) : self
     }
 
+    /// For an answer that is made at the end of the time, and has to get here.
+    func extended(by grace: Duration) -> Deadline { Deadline(instant + grace, limit) }
+
     var isOver: Bool { instant <= .now }
 
     /// - Throws: when nothing remains.

@@ -26,8 +26,8 @@ extension OpenPage {
         var by: String?
     }
 
-    /// Time that an answer may take beyond what the page itself waited.
-    private static let answerMargin = Duration.milliseconds(250)
+    /// Time that an answer of a page may take to get here, once the page itself has waited as long as it was to.
+    private static let answerGrace = Duration.seconds(5)
 
     /// The frame that an `<iframe>` holds; the page itself when nil.
     func frame(_ selector: String?, _ deadline: Deadline) async throws -> Frame {
@@ -89,13 +89,13 @@ extension OpenPage {
         _ function: String, _ arguments: [CallPageScript.Argument], in frame: Frame, _ deadline: Deadline
     ) async throws -> Readiness {
         while true {
-            let remaining = max(try deadline.remaining() - Self.answerMargin, .milliseconds(1))
             // In pieces, so that a call that a change of the document ended is begun anew with the time that is left.
-            let piece = min(remaining, .seconds(5))
+            let piece = min(try deadline.remaining(), .seconds(5))
             let answer = try await call(
-                function, arguments + [.integer(Int(piece / .milliseconds(1)))], in: frame, as: Readiness.self, deadline
-            )
-            if answer.why == nil || deadline.instant - .now <= Self.answerMargin { return answer }
+                function, arguments + [.integer(Int(piece / .milliseconds(1)))], in: frame, as: Readiness.self,
+                deadline.extended(by: Self.answerGrace))
+            // What is left is too little to look again, and the reason would be lost.
+            if answer.why == nil || deadline.instant - .now < .milliseconds(50) { return answer }
         }
     }
 

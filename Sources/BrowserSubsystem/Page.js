@@ -58,7 +58,7 @@
     // The next picture of the page; a page that is not drawn goes on by the clock.
     frame() {
         return new Promise(resolve => {
-            const timer = setTimeout(resolve, 100);
+            const timer = setTimeout(resolve, 500);
             requestAnimationFrame(() => { clearTimeout(timer); resolve(); });
         });
     },

@@ -66,7 +66,7 @@ extension WorkerConfiguration {
             amqp: try settings.amqp(name), database: try settings.database(name), name: name, host: process.hostName)
         slotsDefault = settings.workerSlotsDefault
         // A browser job without a tab would only wait in its slot.
-        slots = settings.workerSlots.merging(["browser": settings.browser.tabsMax]) { own, _ in own }
+        slots = settings.workerSlots
         lendsSlots = settings.workerLendsSlots
         lease = settings.workerLease
         drain = settings.workerDrain
