@@ -53,10 +53,10 @@ struct PoolState {
         var waitingMax: Int
     }
 
-    /// Tabs that are opened at once in one browser: at most, and when nobody waits for one. More makes none of them ready sooner,
-    /// and those that are only to be kept ready must not slow down the jobs that run.
+    /// Tabs that are opened at once in one browser: at most, and as long as half of the warm ones are there and nobody waits.
+    /// More makes none of them ready sooner, and those that are only to be kept ready must not slow down the jobs that run.
     static let openingMax = 8
-    static let openingUnaskedMax = 2
+    static let openingUnhurriedMax = 2
     /// So many tabs in a row that could not be opened are the machine's trouble, not a browser's.
     static let failuresMax = 3
 
@@ -249,7 +249,8 @@ struct PoolState {
     }
 
     private func leastLoaded() -> Int? {
-        let openingMax = min(max(waiters.count, Self.openingUnaskedMax), Self.openingMax)
+        let isUnhurried = waiters.isEmpty && 2 * warm.count >= limits.warmTabs
+        let openingMax = isUnhurried ? Self.openingUnhurriedMax : Self.openingMax
         return instances.filter { $0.value.phase == .ready && room($0.value) > 0 && $0.value.opening < openingMax }
             .min { ($0.value.tabs, $0.key) < ($1.value.tabs, $1.key) }?.key
     }

@@ -65,7 +65,6 @@ extension WorkerConfiguration {
         self.init(
             amqp: try settings.amqp(name), database: try settings.database(name), name: name, host: process.hostName)
         slotsDefault = settings.workerSlotsDefault
-        // A browser job without a tab would only wait in its slot.
         slots = settings.workerSlots
         lendsSlots = settings.workerLendsSlots
         lease = settings.workerLease

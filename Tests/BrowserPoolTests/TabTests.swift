@@ -6,7 +6,7 @@ import PageServer
 import Testing
 
 extension Browsers {
-    @Test("A job finds nothing of what the one before it left: cookies, storage, caches, permissions")
+    @Test("A job finds nothing of what the one before it left: cookies, storage, caches")
     func isolation() async throws {
         let pages: @Sendable (PageServer.Request) -> PageServer.Answer? = { request in
             switch request.path {
