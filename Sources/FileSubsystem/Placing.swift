@@ -20,16 +20,21 @@ struct Placing: Sendable {
         _ files: FileAccess, fill: @escaping @Sendable (inout AtomicFile) throws -> FileThreads.Step<Void>
     ) async throws -> Bool {
         guard let draft = try await files.threads.run({ try begin(files) }) else { return false }
-        try await files.threads.inSteps {
-            try draft.use { file -> FileThreads.Step<Void> in
-                guard case .done = try fill(&file) else { return .more }
-                try file.setMark(mark)
-                if files.settings.syncs { try file.sync() }
-                return .done(())
+        do {
+            try await files.threads.inSteps {
+                try draft.use { file -> FileThreads.Step<Void> in
+                    guard case .done = try fill(&file) else { return .more }
+                    try file.setMark(mark)
+                    if files.settings.syncs { try file.sync() }
+                    return .done(())
+                }
             }
+            try await context.confirmClaim()
+            try await files.threads.run { try draft.use { try $0.place(when, syncing: files.settings.syncs) } }
+        } catch {
+            draft.use { $0.discard() }
+            throw error
         }
-        try await context.confirmClaim()
-        try await files.threads.run { try draft.use { try $0.place(when, syncing: files.settings.syncs) } }
         return true
     }
 

@@ -85,6 +85,13 @@ public struct AtomicFile: ~Copyable, Sendable {
         if !isPlaced { unlinkat(directory.descriptor.number, temporaryName, 0) }
     }
 
+    /// Removes the temporary at once, and not when the last who has this value lets it go, which may be a moment after its
+    /// attempt has failed. Nothing else may be called afterwards.
+    public mutating func discard() {
+        if !isPlaced { unlinkat(directory.descriptor.number, temporaryName, 0) }
+        isPlaced = true
+    }
+
     public mutating func write(_ piece: UnsafeRawBufferPointer) throws(FileError) {
         try temporary.write(piece, at: bytes)
         bytes += Int64(piece.count)

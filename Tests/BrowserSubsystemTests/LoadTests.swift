@@ -8,28 +8,31 @@ import Testing
 struct LoadTests {
     @Test("After hundreds of jobs, failed ones among them, as much is held as before, and no file is left")
     func holdings() async throws {
-        let server = try await PageServer.shared.value
-        let before = try Self.strays()
-        try await Desk.with { desk in
-            let load = BrowserJobLoad(desk.subsystem, url: server.url("small"))
-            // Browsers, threads and caches have come to be.
-            _ = try await load.visits(50, concurrency: 6)
-            try await eventually("the tabs of jobs are gone") { desk.subsystem.status.leased == 0 }
-            let first = try load.holdings()
-            _ = try await load.visits(200, concurrency: 6)
-            for _ in 0..<10 {
-                _ = try await desk.failure(VisitParameters(url: server.url("small"), evaluate: "nothing.at.all"))
+        let url = try await PageServer.shared.value.url("small")
+        // In a process that nothing else opens files in.
+        await #expect(processExitsWith: .success) { [url = url as String] in
+            let profiles = try Profiles()
+            try await Desk.with({ $0.pool.profileParent = profiles.path }) { desk in
+                let load = BrowserJobLoad(desk.subsystem, url: url)
+                // Browsers, threads and caches have come to be.
+                _ = try await load.visits(50, concurrency: 6)
+                try await eventually("the tabs of jobs are gone") { desk.subsystem.status.leased == 0 }
+                let first = try load.holdings()
+                _ = try await load.visits(200, concurrency: 6)
+                for _ in 0..<10 {
+                    _ = try await desk.failure(VisitParameters(url: url, evaluate: "nothing.at.all"))
+                }
+                try await eventually("the tabs of jobs are gone") { desk.subsystem.status.leased == 0 }
+                try await eventually("what they held is given back") {
+                    let now = try load.holdings()
+                    return now.descriptors <= first.descriptors + 4 && now.threads <= first.threads + 4
+                }
+                let last = try load.holdings()
+                #expect(last.memoryBytes < first.memoryBytes + (32 << 20))
+                #expect(last.browsers <= first.browsers)
             }
-            try await eventually("the tabs of jobs are gone") { desk.subsystem.status.leased == 0 }
-            try await eventually("what they held is given back") {
-                let now = try load.holdings()
-                return now.descriptors <= first.descriptors + 4 && now.threads <= first.threads + 4
-            }
-            let last = try load.holdings()
-            #expect(last.memoryBytes < first.memoryBytes + (32 << 20))
-            #expect(last.browsers <= first.browsers)
+            #expect(try profiles.removeIsEmpty(), "a profile is left")
         }
-        #expect(try Self.strays() == before)
     }
 
     @Test("The figures of a hundred visits and twenty screenshots")
@@ -56,9 +59,25 @@ struct LoadTests {
     private static func number(_ variable: String, _ fallback: Int) -> Int {
         ProcessInfo.processInfo.environment[variable].flatMap { Int($0) } ?? fallback
     }
+}
 
-    /// What browsers leave in /tmp while they run.
-    private static func strays() throws -> Set<String> {
-        Set(try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter { $0.hasPrefix("gaia-browser-") })
+/// A directory for the profiles of one test's browsers.
+private struct Profiles {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.appending(path: "gaia-profiles-\(UUID().uuidString)").path
+        // The browsers' user passes through it.
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o1777])
+    }
+
+    /// Removes it.
+    ///
+    /// - Returns: whether nothing was left in it.
+    func removeIsEmpty() throws -> Bool {
+        let isEmpty = try FileManager.default.contentsOfDirectory(atPath: path).isEmpty
+        try FileManager.default.removeItem(atPath: path)
+        return isEmpty
     }
 }

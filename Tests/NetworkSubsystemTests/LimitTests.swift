@@ -10,8 +10,9 @@ import Testing
 struct LimitTests {
     /// The part by which a figure may be above its setting.
     private static let tolerance = 0.05
-    /// And below it here, where other tests keep the machine busy; NetworkLoadTests on a quiet one show the true figures.
-    private static let lag = 0.9
+    /// What comes through at the least here, where other tests keep the machine busy; `gaia bench network` on a quiet one
+    /// shows the true figures.
+    private static let bytesPerSecondMin = 300_000.0
 
     @Test("A download keeps to its job's own limit", arguments: [1_000_000, 10_000_000, 100_000_000])
     func ownLimit(_ rate: Int) async throws {
@@ -20,7 +21,8 @@ struct LimitTests {
                 let output = try await desk.download(
                     DownloadParameters(url: try nginx.url(rate * 2), path: "data:a", bytesPerSecond: rate))
                 let share = Double(output.bytesPerSecond) / Double(rate)
-                #expect(share < 1 + Self.tolerance && share > 1 - Self.lag, "\(output.bytesPerSecond) B/s")
+                #expect(share < 1 + Self.tolerance, "\(output.bytesPerSecond) B/s")
+                #expect(Double(output.bytesPerSecond) > Self.bytesPerSecondMin)
             }
         }
     }
@@ -34,7 +36,7 @@ struct LimitTests {
                 let row = try await NetworkLoad(desk.subsystem).shared(
                     rate: rate, downloads: 4, url: try nginx.url(4_000_000), root: "data", limits: limits)
                 let share = row.measured / Double(rate)
-                #expect(share < 1 + Self.tolerance && share > 1 - Self.lag, "\(row.measured) B/s")
+                #expect(share < 1 + Self.tolerance && row.measured > Self.bytesPerSecondMin, "\(row.measured) B/s")
             }
             #expect(limits.spent["network.bytes"] == 16_000_000)
         }
