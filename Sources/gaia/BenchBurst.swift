@@ -67,7 +67,10 @@ struct BurstRun: Sendable {
             if let refused = outcomes.first(where: { $0 != .queued }) {
                 throw CommandFailure(.workFailed, "a job could not be published: \(refused)")
             }
+            let life = Bell()
+            async let _: Void = endStalled(results, life)
             for await batch in results.deliveries {
+                life.ring()
                 for delivery in batch {
                     let parts = delivery.properties.messageID?.split(separator: "/") ?? []
                     guard parts.count == 3, open.remove(String(parts[1])) != nil else { continue }
@@ -83,7 +86,10 @@ struct BurstRun: Sendable {
                     throw CommandFailure(.inside, "\(name) ended; its log: \(fleet.logFile(of: name))")
                 }
             }
-            throw CommandFailure(.inside, "the link to the broker ended before the measurement")
+            throw CommandFailure(
+                .inside,
+                "\(open.count) of \(jobs.count) results did not come within \(benchStall) of the others, or the link ended"
+            )
         }
     }
 }

@@ -224,16 +224,10 @@ struct BenchRun: Sendable {
         }
     }
 
-    /// Without a result for so long, there will be no more: a process has ended.
-    private static let stall: Duration = .seconds(60)
-
     /// Reads the result of each job.
     private func read(_ results: AMQPConsumer, since begin: ContinuousClock.Instant) async throws -> Measured {
         let life = Bell()
-        async let _: Void = {
-            while await life.wait(atMost: Self.stall) {}
-            await results.close()
-        }()
+        async let _: Void = endStalled(results, life)
         var seen = Set<String>(minimumCapacity: jobs)
         var read: [AMQPDeliveryTag] = []
         var peak = 0
@@ -265,7 +259,7 @@ struct BenchRun: Sendable {
         }
         throw CommandFailure(
             .workFailed,
-            "after \(seen.count) of \(jobs) results no more came for \(Self.stall): has a worker been killed?")
+            "after \(seen.count) of \(jobs) results no more came for \(benchStall): has a worker been killed?")
     }
 }
 

@@ -38,3 +38,12 @@ func withBenchLinks<Value: Sendable>(
         return value
     }
 }
+
+/// Without a result for so long, there will be no more: a process has ended.
+let benchStall: Duration = .seconds(60)
+
+/// Ends the deliveries once no result has rung `life` for so long, so that whoever reads them does not wait for ever.
+func endStalled(_ results: AMQPConsumer, _ life: Bell) async {
+    while await life.wait(atMost: benchStall) {}
+    await results.close()
+}

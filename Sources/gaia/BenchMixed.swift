@@ -106,7 +106,10 @@ extension BenchCommand {
                 try await publish(
                     kinds.indices.flatMap { kind in (0..<inFlight).map { _ in course.next(kind) } }, producer)
                 var looked = course.begin
+                let life = Bell()
+                async let _: Void = endStalled(results, life)
                 for await batch in results.deliveries {
+                    life.ring()
                     let now = ContinuousClock.now
                     let ended = batch.compactMap { course.ended($0, now) }
                     results.acknowledge(batch.map(\.tag))
