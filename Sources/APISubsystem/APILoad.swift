@@ -52,10 +52,17 @@ package struct APILoad: Sendable {
         (settings.connections, settings.connectionsPerHost) = (calls, calls)
         settings.addresses = try .init(allowing: ["127.0.0.0/8"])
         let subsystem = APISubsystem(settings)
+        let call: JobDefinition.Prepared
+        do {
+            call = try subsystem.request.prepare(Array(#"{"url":"http://127.0.0.1:\#(port)/"}"#.utf8))
+        } catch {
+            await subsystem.close()
+            throw error
+        }
         var measured: [Round] = []
         for number in 1...rounds {
             let name = number == 1 ? "new connections" : "pooled connections"
-            measured.append(await round(name, subsystem, "http://127.0.0.1:\(port)/"))
+            measured.append(await round(name, call))
         }
         let resident = ResidentMemory.bytes() - before
         await subsystem.close()
@@ -65,13 +72,7 @@ package struct APILoad: Sendable {
     }
 
     /// As a worker would: each call a prepared job in a task of its own.
-    private func round(_ name: String, _ subsystem: APISubsystem, _ url: String) async -> Round {
-        let prepared: JobDefinition.Prepared? = subsystem.definitions.first { $0.type == RequestParameters.type }
-            .flatMap { definition in
-                // The payload is this file's own, and is one.
-                try? definition.prepare(Array(#"{"url":"\#(url)"}"#.utf8))
-            }
-        guard let prepared else { return Round(name: name, seconds: 0, succeeded: 0) }
+    private func round(_ name: String, _ call: JobDefinition.Prepared) async -> Round {
         let begin = ContinuousClock.now
         let succeeded = await withTaskGroup(of: Bool.self) { group in
             for number in 0..<calls {
@@ -80,7 +81,7 @@ package struct APILoad: Sendable {
                         type: RequestParameters.type, key: "load-\(number)", attempt: 1, token: 1, subject: nil,
                         traceparent: nil)
                     do {
-                        _ = try await prepared(context)
+                        _ = try await call(context)
                         return true
                     } catch {
                         return false

@@ -62,7 +62,7 @@ public struct APISubsystem: Subsystem {
     /// Ends all calls and closes the connections.
     public func close() async { await caller.curl.close() }
 
-    private var request: JobDefinition {
+    var request: JobDefinition {
         JobDefinition(
             RequestParameters.self, summary: "one HTTP call; its response is the output",
             timeout: .milliseconds(RequestParameters.timeoutMillisecondsMax + 5_000)

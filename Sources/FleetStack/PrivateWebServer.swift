@@ -24,7 +24,14 @@ public final class PrivateWebServer: Sendable {
         let directory = FileManager.default.temporaryDirectory.appending(path: "gaia-nginx-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         self.directory = directory
-        (process, port) = try await listening(["nginx-light"]) { port in
+        let start: Result<(ChildProcess, UInt16), any Error>
+        do { start = .success(try await Self.start(directory)) } catch { start = .failure(error) }
+        if case .failure = start { try FileManager.default.removeItem(atPath: directory) }
+        (process, port) = try start.get()
+    }
+
+    private static func start(_ directory: String) async throws -> (ChildProcess, UInt16) {
+        try await listening(["nginx-light"]) { port in
             let configuration = """
                 daemon off; master_process off; pid \(directory)/pid; error_log stderr notice;
                 events { worker_connections 4096; }
