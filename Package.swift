@@ -230,7 +230,7 @@ let package = Package(
             ], exclude: ["Resources"]),
         tests("FleetStackTests", ["FleetStack"]),
         tests("FleetModelTests", ["FleetModel"]),
-        tests("FleetConfigurationTests", ["FleetConfiguration"]),
+        tests("FleetConfigurationTests", ["FleetConfiguration", "FleetStack"]),
         tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetTestKit", "AMQPClient"]),
         tests(
             "FleetWorkerTests",

@@ -80,8 +80,10 @@ struct ProbeTests {
             for (port, flaw, milliseconds) in [
                 (servers.nonsense, "no TLS handshake", 30_000), (servers.silent, "time was up", 500),
             ] {
+                let begin = ContinuousClock.now
                 let output = try await desk.probe(
                     ProbeParameters(host: "127.0.0.1", port: port, tls: true, timeoutMilliseconds: milliseconds))
+                #expect(ContinuousClock.now - begin < .seconds(30))
                 #expect(output.reachable)
                 #expect(output.tls?.verified == false)
                 #expect(output.tls?.flaw?.contains(flaw) == true, "\(output.tls?.flaw ?? "none")")

@@ -116,7 +116,9 @@ struct ResumeTests {
     func stall() async throws {
         let (url, id) = try await FileServer.shared.value.url(300_000, "stall=100000")
         try await Desk.with({ $0.idleTimeout = .milliseconds(300) }) { desk in
-            let output = try await desk.download(DownloadParameters(url: url, path: "data:a"))
+            // Far later the whole attempt would end.
+            let output = try await desk.download(
+                DownloadParameters(url: url, path: "data:a", timeoutMilliseconds: 60_000))
             #expect((output.bytes, output.resumedBytes) == (300_000, 100_000))
         }
         #expect(try await FileServer.shared.value.asked(id).count == 2)
