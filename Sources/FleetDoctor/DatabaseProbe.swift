@@ -21,12 +21,15 @@ struct DatabaseProbe: Sendable {
 
     /// - Parameter unseen: gets what this role may not see.
     func look(_ unseen: inout [String]) async throws -> DatabaseState {
+        // A connection of its own says at once why there is none; a statement would wait for one in the pool's line.
+        let probe = PostgresDedicated(configuration: configuration, logger: logger)
+        _ = try await probe.connect()
+        await probe.close()
         let pool = PostgresPool(configuration: configuration, logger: logger)
         let running = Task { try await pool.run() }
         let result: Result<DatabaseState, any Error>
         do { result = .success(try await look(pool, &unseen)) } catch { result = .failure(error) }
         await pool.close()
-        // Why the pool gave up, such as a refused password, tells more than that the statement got no connection.
         try await running.value
         return try result.get()
     }
