@@ -12,8 +12,30 @@ public enum BrowserFloor {
         /// One tab in a browser context of its own, opened in a browser that runs.
         public var tabMedian = 0.0
         public var tabMax = 0.0
+        /// All visits, each in a tab of its own that is opened, used and thrown away.
+        public var visits = 0.0
+        /// All visits in tabs that were opened before, and stay.
+        public var warmVisits = 0.0
+        /// All screenshots, each in a tab of its own that is opened, used and thrown away.
+        public var screenshots = 0.0
 
         public init() {}
+    }
+
+    /// What is visited.
+    public struct Visits: Sendable {
+        public var url: String
+        public var count: Int
+        public var screenshots: Int
+        /// At once.
+        public var slots: Int
+
+        public init(url: String, count: Int, screenshots: Int, slots: Int) {
+            self.url = url
+            self.count = count
+            self.screenshots = screenshots
+            self.slots = slots
+        }
     }
 
     private static let arguments = [
@@ -21,40 +43,50 @@ public enum BrowserFloor {
         "--disable-features=SpareRendererForSitePerProcess,BackForwardCache",
     ]
 
-    static func measure(_ settings: BrowserPoolSettings, _ tabs: Int) async throws -> Figures {
+    static func measure(
+        _ settings: BrowserPoolSettings, _ tabs: Int, _ visits: Visits
+    ) async throws -> Figures {
         guard let browser = settings.executable ?? BrowserExecutable.candidates.first(where: { access($0, X_OK) == 0 })
         else { throw LoadFailure("there is no browser") }
         let user = geteuid() == 0 ? settings.user ?? "" : ""
         let sandbox = settings.sandbox == .off ? ["--no-sandbox"] : []
+        // As large as the pool's: a larger picture takes longer.
+        let window = ["--window-size=\(settings.windowWidth),\(settings.windowHeight)"]
+        let counts = [tabs, visits.count, visits.screenshots, visits.slots].map(String.init)
         let directory = "\(settings.profileParent)/floor"
         let keeper = ProcessKeeper()
         let result: Result<ProcessEnd, any Error>
         do {
             let python = try ExecutableFile(path: "/usr/bin/python3")
             let command = ProcessCommand(
-                python, ["-c", script, user, directory, String(tabs), browser] + arguments + sandbox,
-                environment: ["PATH": "/usr/bin:/bin"], timeout: .seconds(120))
+                python,
+                ["-c", script, user, directory, visits.url] + counts + [browser] + arguments + window + sandbox,
+                environment: ["PATH": "/usr/bin:/bin"], timeout: .seconds(300))
             result = .success(try await keeper.run(command))
         } catch { result = .failure(error) }
         await keeper.close()
         let end = try result.get()
         let numbers = String(decoding: end.output.bytes, as: UTF8.self).split(whereSeparator: \.isWhitespace)
             .compactMap { Double($0) }
-        guard numbers.count == 4 else {
+        guard numbers.count == 7 else {
             throw LoadFailure("the script failed: \(String(decoding: end.error.bytes, as: UTF8.self).suffix(500))")
         }
         var figures = Figures()
         (figures.coldTabs, figures.coldPages) = (numbers[0], numbers[1])
         (figures.tabMedian, figures.tabMax) = (numbers[2], numbers[3])
+        (figures.visits, figures.warmVisits, figures.screenshots) = (numbers[4], numbers[5], numbers[6])
         return figures
     }
 
-    /// Run as `python3 -c SCRIPT USER PROFILE TABS BROWSER ARGUMENT…`; writes four numbers, in seconds: a hundred tabs from
-    /// nothing, each in a context of its own; the same pages in one context; and of ten opened one after the other in contexts
-    /// of their own, the median and the slowest.
+    /// Run as `python3 -c SCRIPT USER PROFILE URL TABS VISITS SCREENSHOTS SLOTS BROWSER ARGUMENT…`; writes seven numbers, in
+    /// seconds, the members of ``Figures``: so many tabs from nothing, each in a context of its own; the same pages in one
+    /// context; of ten opened one after the other in contexts of their own, the median and the slowest; visits in tabs opened
+    /// for them; visits in tabs that are there; and screenshots in tabs opened for them.
     static let script = """
         import json, os, pwd, shutil, socket, subprocess, sys, time
-        user, profile, tabs, arguments = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+        user, profile, url = sys.argv[1:4]
+        tabs, visits, screenshots, slots = map(int, sys.argv[4:8])
+        arguments = sys.argv[8:]
 
         class Browser:
             def __init__(self, number):
@@ -74,17 +106,35 @@ public enum BrowserFloor {
                     env={'HOME': directory, 'PATH': '/usr/bin:/bin'})
                 theirs.close()
                 self.socket, self.buffer, self.id, self.answers = ours, b'', 0, {}
-            def send(self, method, **params):
+            def send(self, method, session=None, **params):
                 self.id += 1
-                self.socket.sendall(json.dumps({'id': self.id, 'method': method, 'params': params}).encode() + b'\\0')
+                message = {'id': self.id, 'method': method, 'params': params}
+                if session: message['sessionId'] = session
+                self.socket.sendall(json.dumps(message).encode() + b'\\0')
                 return self.id
+            def read(self):
+                while b'\\0' not in self.buffer: self.buffer += self.socket.recv(1 << 20)
+                message, self.buffer = self.buffer.split(b'\\0', 1)
+                return json.loads(message)
             def wait(self, id):
                 while id not in self.answers:
-                    while b'\\0' not in self.buffer: self.buffer += self.socket.recv(1 << 20)
-                    message, self.buffer = self.buffer.split(b'\\0', 1)
-                    message = json.loads(message)
+                    message = self.read()
                     if 'id' in message: self.answers[message['id']] = message['result']
                 return self.answers.pop(id)
+            # Jobs are generators that yield what they wait for: a command's id, or a session whose page is to be loaded.
+            def run(self, jobs, slots):
+                waiting, jobs, running = {}, iter(jobs), 0
+                def go(job, value=None):
+                    try: waiting[job.send(value)] = job
+                    except StopIteration: return 0
+                    return 1
+                while True:
+                    while running < slots and (job := next(jobs, None)): running += go(job)
+                    if not running: return
+                    message = self.read()
+                    loaded = message.get('method') == 'Page.loadEventFired'
+                    job = waiting.pop(message['sessionId'] if loaded else message.get('id'), None)
+                    if job: running += go(job, message.get('result')) - 1
             def call(self, method, **params): return self.wait(self.send(method, **params))
             def close(self): self.process.kill(); self.process.wait()
 
@@ -121,8 +171,46 @@ public enum BrowserFloor {
             browser.call('Target.disposeBrowserContext', browserContextId=context)
         browser.close()
         single.sort()
+
+        def opened(browser):
+            context = (yield browser.send('Target.createBrowserContext', disposeOnDetach=True))['browserContextId']
+            page = (yield browser.send('Target.createTarget', url='about:blank', browserContextId=context))['targetId']
+            session = (yield browser.send('Target.attachToTarget', targetId=page, flatten=True))['sessionId']
+            yield browser.send('Page.enable', session)
+            return context, session
+        def seen(browser, session):
+            yield browser.send('Page.navigate', session, url=url)
+            yield session
+        def visit(browser, session):
+            yield from seen(browser, session)
+            text = 'document.title + document.body.innerText + document.links.length'
+            yield browser.send('Runtime.evaluate', session, expression=text, returnByValue=True)
+        def picture(browser, session):
+            yield from seen(browser, session)
+            size = (yield browser.send('Page.getLayoutMetrics', session))['cssContentSize']
+            clip = {'x': 0, 'y': 0, 'width': size['width'], 'height': size['height'], 'scale': 1}
+            yield browser.send('Page.captureScreenshot', session, clip=clip, captureBeyondViewport=True,
+                optimizeForSpeed=True)
+        def whole(browser, body):
+            context, session = yield from opened(browser)
+            yield from body(browser, session)
+            yield browser.send('Target.disposeBrowserContext', browserContextId=context)
+        def taking(jobs):
+            start = time.monotonic()
+            browser.run(jobs, slots)
+            return time.monotonic() - start
+
+        browser, ready = Browser(4), []
+        browser.run([whole(browser, visit)], 1)
+        cold = taking([whole(browser, visit) for _ in range(visits)])
+        def keep(): ready.append((yield from opened(browser)))
+        browser.run([keep() for _ in range(visits)], slots)
+        warm = taking([visit(browser, session) for _, session in ready])
+        for context, _ in ready: browser.call('Target.disposeBrowserContext', browserContextId=context)
+        pictures = taking([whole(browser, picture) for _ in range(screenshots)])
+        browser.close()
         shutil.rmtree(profile)
-        print(first, second, single[5], single[9])
+        print(first, second, single[5], single[9], cold, warm, pictures)
         """
 }
 

@@ -43,15 +43,17 @@ public enum BrowserLoad {
     /// - Parameters:
     ///   - settings: its limits on tabs, warm tabs and leases are overwritten; its parent of profiles should be empty.
     ///   - tabs: how many are opened at once, from nothing.
-    ///   - leases: how many are made, two at a time.
+    ///   - leases: how many are made, two at a time; at least one.
     ///   - warm: tabs that are kept ready meanwhile.
     ///   - idle: how many tabs' memory is measured.
+    ///   - visits: what the bare script visits; the pool's visits are jobs, and measured as such.
     public static func measure(
-        _ settings: BrowserPoolSettings, tabs: Int = 100, leases: Int = 1_000, warm: Int = 10, idle: Int = 40
+        _ settings: BrowserPoolSettings, tabs: Int = 100, leases: Int = 1_000, warm: Int = 10, idle: Int = 40,
+        visits: BrowserFloor.Visits
     ) async throws -> Figures {
         var figures = Figures()
         figures.tabs = tabs
-        figures.floor = try await BrowserFloor.measure(settings, tabs)
+        figures.floor = try await BrowserFloor.measure(settings, tabs, visits)
         try await measureCold(settings, tabs, &figures)
         try await measureWarm(settings, leases, warm, &figures)
         figures.bytesPerIdleTab = try await measureMemory(settings, idle)
@@ -118,9 +120,9 @@ public enum BrowserLoad {
             figures.before = try await rest(pool, parent, warm: warm)
             let start = ContinuousClock.now
             try await withThrowingDiscardingTaskGroup { group in
-                for _ in 0..<2 {
+                for half in 0..<2 {
                     group.addTask {
-                        for _ in 0..<(leases / 2) { waits.note(try await lease(pool)) }
+                        for _ in 0..<((leases + half) / 2) { waits.note(try await lease(pool)) }
                     }
                 }
             }

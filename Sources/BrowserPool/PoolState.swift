@@ -215,7 +215,7 @@ struct PoolState {
         }
         guard isActive else { return actions }
         let coming = instances.values.reduce(0) { $0 + ($1.phase == .ready ? $1.opening : 0) }
-        var missing = waiters.count + limits.warmTabs - warm.count - coming
+        var missing = waiters.count + keptReady - warm.count - coming
         while missing > 0, tabs.count < limits.tabsMax, let instance = leastLoaded() {
             lastTab += 1
             tabs[lastTab] = Tab(instance: instance)
@@ -235,6 +235,13 @@ struct PoolState {
         return actions
     }
 
+    /// How many tabs are to be warm. While jobs use some, those that were made for later would take the processors from them:
+    /// then no more are made than may be asked for at once.
+    private var keptReady: Int {
+        let lent = tabs.values.count { $0.phase == .leased }
+        return lent == 0 ? limits.warmTabs : min(limits.warmTabs, max(lent, Self.openingMax))
+    }
+
     /// Like ``drain(_:)``, from within a plan.
     private mutating func drainQuietly(_ instance: Int) -> [Action] {
         guard instances[instance]?.phase == .ready else { return [] }
@@ -249,7 +256,7 @@ struct PoolState {
     }
 
     private func leastLoaded() -> Int? {
-        let isUnhurried = waiters.isEmpty && 2 * warm.count >= limits.warmTabs
+        let isUnhurried = waiters.isEmpty && 2 * warm.count >= keptReady
         let openingMax = isUnhurried ? Self.openingUnhurriedMax : Self.openingMax
         return instances.filter { $0.value.phase == .ready && room($0.value) > 0 && $0.value.opening < openingMax }
             .min { ($0.value.tabs, $0.key) < ($1.value.tabs, $1.key) }?.key

@@ -71,7 +71,8 @@ extension OpenPage {
 
     /// - Parameter scale: device pixels to a CSS pixel.
     func screenshot(fullPage: Bool, scale: Double, _ deadline: Deadline) async throws -> Picture {
-        var command = Page.CaptureScreenshot(captureBeyondViewport: fullPage)
+        // A picture that is packed harder is a fifth smaller, and takes a third more of the processor.
+        var command = Page.CaptureScreenshot(captureBeyondViewport: fullPage, optimizeForSpeed: true)
         var isCut = false
         if fullPage {
             let extent = try await call("extent", [], in: top, as: Extent.self, deadline)

@@ -41,7 +41,7 @@ struct AppendJournal: ~Copyable, Sendable {
         _ name: String, key: String, in directory: borrowing RootedDirectory, mode: UInt32, creates: Bool,
         _ settings: FileSettings
     ) throws -> AppendJournal? {
-        let journal = try directory.file(try Self.name(of: name), .creating(mode: 0o600))
+        var journal = try directory.file(try Self.name(of: name), .creating(mode: 0o600))
         guard try journal.tryLock() else { return nil }
         // In the lock, so that of two that make the file only one has made it.
         let isMade = try creates && directory.status(name) == nil

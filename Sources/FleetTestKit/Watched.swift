@@ -7,7 +7,7 @@ public struct NotInTime: Error, CustomStringConvertible {
 }
 
 /// How long a test waits for what should come at once: far longer than needed, since the machine may be busy.
-public let patienceOfTests: Duration = .seconds(30)
+public let patienceOfTests: Duration = .seconds(120)
 
 /// A value that tells those who wait of each change.
 public final class Watched<Value: Sendable>: Sendable {

@@ -4,6 +4,7 @@ import Glibc
 public struct RegularFile: ~Copyable, Sendable {
     public let path: RootedPath
     let descriptor: Descriptor
+    private var isLocked = false
 
     init(_ descriptor: consuming Descriptor, _ path: RootedPath) {
         self.descriptor = descriptor
@@ -63,13 +64,20 @@ public struct RegularFile: ~Copyable, Sendable {
     /// Takes the lock that the kernel keeps for this file among all processes of the machine, until the file is closed.
     ///
     /// - Returns: false when another holds it.
-    public func tryLock() throws(FileError) -> Bool {
+    public mutating func tryLock() throws(FileError) -> Bool {
         do {
             try checked("\(path)") { flock(descriptor.number, LOCK_EX | LOCK_NB) }
-            return true
+            isLocked = true
         } catch  where error.reason == .busy {
             return false
         }
+        return true
+    }
+
+    deinit {
+        // Closing alone leaves it locked while any other descriptor of this opening is there: a process that was forked off at
+        // this moment has one until it executes its program.
+        if isLocked { flock(descriptor.number, LOCK_UN) }
     }
 }
 

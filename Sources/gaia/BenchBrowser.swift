@@ -51,15 +51,20 @@ extension BenchCommand {
                 let directory = "/var/tmp/gaia-bench-browser-\(ProcessInfo.processInfo.processIdentifier)"
                 try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
                 let result = await Result {
-                    let alone = try await poolFigures(loaded, directory)
-                    return try await PrivateWebServer.with { try await measure(loaded, alone, $0, directory) }
+                    try await PrivateWebServer.with { web in
+                        let url = try web.page("page.html", Self.page)
+                        let alone = try await poolFigures(loaded, url, directory)
+                        return try await measure(loaded, alone, url, directory)
+                    }
                 }
                 try FileManager.default.removeItem(atPath: directory)
                 return try result.get()
             }
         }
 
-        private func poolFigures(_ loaded: FleetConfiguration, _ directory: String) async throws -> LoadFigures {
+        private func poolFigures(
+            _ loaded: FleetConfiguration, _ url: String, _ directory: String
+        ) async throws -> LoadFigures {
             Progress.shared.show("tabs and leases without a queue …")
             var pool = try loaded.browserSettings().pool
             pool.profileParent = "\(directory)/profiles"
@@ -67,7 +72,9 @@ extension BenchCommand {
             try FileManager.default.createDirectory(
                 atPath: pool.profileParent, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o1777])
-            let alone = try await BrowserLoad.measure(pool, tabs: tabs, leases: leases)
+            let alone = try await BrowserLoad.measure(
+                pool, tabs: tabs, leases: leases,
+                visits: BrowserFloor.Visits(url: url, count: visits, screenshots: screenshots, slots: slots))
             var figures = LoadFigures()
             figures.rows = [
                 .init("bare script: \(tabs) tabs from nothing, a context each", "s", [alone.floor.coldTabs]),
@@ -79,6 +86,9 @@ extension BenchCommand {
                 .init("lease of a warm tab, p99", "ms", [alone.leaseP99 * 1_000], target: 50),
                 .init("leases", "/s", [alone.leasesPerSecond]),
                 .init("memory of an idle tab", "MB", [Double(alone.bytesPerIdleTab) / 1e6]),
+                .init("bare script: \(visits) visits, a tab and a context each", "ms", [alone.floor.visits * 1_000]),
+                .init("bare script: \(visits) visits, all tabs opened before", "ms", [alone.floor.warmVisits * 1_000]),
+                .init("bare script: \(screenshots) full-page screenshots", "ms", [alone.floor.screenshots * 1_000]),
             ]
             figures.notes.append(
                 "\(leases) leases, before and after: \(alone.before.text); \(alone.after.text).")
@@ -86,9 +96,8 @@ extension BenchCommand {
         }
 
         private func measure(
-            _ loaded: FleetConfiguration, _ alone: LoadFigures, _ web: PrivateWebServer, _ directory: String
+            _ loaded: FleetConfiguration, _ alone: LoadFigures, _ url: String, _ directory: String
         ) async throws -> (Machine, LoadFigures) {
-            let url = try web.page("page.html", Self.page)
             var told = [
                 "GAIA_BROWSER_ALLOW": "127.0.0.1", "GAIA_WORKER_SUBSYSTEMS": "browser",
                 "GAIA_WORKER_SLOTS_BROWSER": "\(slots)", "GAIA_BROWSER_WARM_TABS": "\(warm)",

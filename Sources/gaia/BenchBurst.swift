@@ -72,9 +72,8 @@ struct BurstRun: Sendable {
             for await batch in results.deliveries {
                 life.ring()
                 for delivery in batch {
-                    let parts = delivery.properties.messageID?.split(separator: "/") ?? []
-                    guard parts.count == 3, open.remove(String(parts[1])) != nil else { continue }
-                    if parts[2] != "succeeded" { failures.append(String(decoding: delivery.body, as: UTF8.self)) }
+                    guard let result = ResultID(delivery), open.remove(result.key) != nil else { continue }
+                    if !result.hasSucceeded { failures.append(String(decoding: delivery.body, as: UTF8.self)) }
                 }
                 results.acknowledge(batch.map(\.tag))
                 if open.isEmpty {

@@ -236,7 +236,8 @@ struct BenchRun: Sendable {
         for await batch in results.deliveries {
             life.ring()
             for delivery in batch {
-                if let id = delivery.properties.messageID { seen.insert(id) }
+                // Others' may come as well, of jobs that a benchmark before has left.
+                if let key = ResultID(delivery)?.key, key.hasPrefix(keyPrefix) { seen.insert(key) }
                 read.append(delivery.tag)
             }
             let isDone = seen.count == jobs

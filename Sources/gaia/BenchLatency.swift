@@ -113,8 +113,7 @@ private func withRoundTrip<Value: Sendable>(
         let reading = Task {
             for await batch in results.deliveries {
                 let now = ContinuousClock.now
-                let keys = batch.compactMap { $0.properties.messageID?.split(separator: "/").dropFirst().first }
-                answers.arrived(keys, now)
+                answers.arrived(batch.compactMap { ResultID($0)?.key }, now)
                 results.acknowledge(batch.map(\.tag))
             }
         }
@@ -140,10 +139,10 @@ private final class Answers: Sendable {
         }
     }
 
-    func arrived(_ keys: [Substring], _ now: ContinuousClock.Instant) {
+    func arrived(_ keys: [String], _ now: ContinuousClock.Instant) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             for key in keys {
-                if let since = state.open.removeValue(forKey: String(key)) { state.times.append(now - since) }
+                if let since = state.open.removeValue(forKey: key) { state.times.append(now - since) }
             }
             guard state.open.isEmpty else { return nil }
             defer { state.waiter = nil }

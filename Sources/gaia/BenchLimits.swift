@@ -41,7 +41,7 @@ extension BenchCommand {
 
         func run() async throws {
             try await output.report(title: "limits of the fleet") {
-                try await withBenchStack { loaded, fleet, stack in
+                try await withBenchStack(settings: ["GAIA_WORKER_SLOTS_GAIA": "1000"]) { loaded, fleet, stack in
                     let figures = try await loaded.withStore("gaia bench") { store in
                         try await store.migrate()
                         try fleet.start("dispatcher", name: "dispatcher")

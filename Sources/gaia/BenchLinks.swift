@@ -47,3 +47,19 @@ func endStalled(_ results: AMQPConsumer, _ life: Bell) async {
     while await life.wait(atMost: benchStall) {}
     await results.close()
 }
+
+/// What a result's id says: `SUBSYSTEM/KEY/OUTCOME`. Keys of benchmarks have no slash in them.
+struct ResultID {
+    let key: String
+    let outcome: Substring
+
+    /// Nil for what is no result.
+    init?(_ delivery: AMQPDelivery) {
+        let parts = delivery.properties.messageID?.split(separator: "/") ?? []
+        guard parts.count == 3 else { return nil }
+        key = String(parts[1])
+        outcome = parts[2]
+    }
+
+    var hasSucceeded: Bool { outcome == "succeeded" }
+}

@@ -176,10 +176,11 @@ private struct MixedCourse {
 
     /// - Returns: the kind of the job whose result this is; nil for a repeat.
     mutating func ended(_ delivery: AMQPDelivery, _ now: ContinuousClock.Instant) -> Int? {
-        let parts = delivery.properties.messageID?.split(separator: "/") ?? []
-        guard parts.count == 3, let (kind, since) = open.removeValue(forKey: String(parts[1])) else { return nil }
+        guard let result = ResultID(delivery), let (kind, since) = open.removeValue(forKey: result.key) else {
+            return nil
+        }
         times[kind].append(now - since)
-        if parts[2] != "succeeded" {
+        if !result.hasSucceeded {
             failures[kind] += 1
             if firstFailure == nil { firstFailure = String(decoding: delivery.body, as: UTF8.self) }
         }

@@ -175,7 +175,7 @@ func withConsumer<Result>(
 
 extension AMQPConsumer {
     /// The next deliveries, at least `count`, without settling them.
-    func take(_ count: Int, within limit: Duration = .seconds(30)) async throws -> [AMQPDelivery] {
+    func take(_ count: Int, within limit: Duration = .seconds(120)) async throws -> [AMQPDelivery] {
         try await AMQPClientTests.within(limit) { [self] in
             var taken: [AMQPDelivery] = []
             for await batch in deliveries {

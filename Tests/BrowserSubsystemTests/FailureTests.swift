@@ -122,7 +122,7 @@ extension BrowserTests {
 }
 
 /// Asks again and again until the answer is yes, within a bound.
-func eventually(_ what: String, within limit: Duration = .seconds(30), _ condition: () async throws -> Bool)
+func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
     async throws
 {
     let deadline = ContinuousClock.now + limit

@@ -205,7 +205,7 @@ extension CurlResponse {
     fileprivate var text: String { String(decoding: body, as: UTF8.self) }
 }
 
-private func eventually(_ what: String, within limit: Duration = .seconds(10), _ condition: () async throws -> Bool)
+private func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
     async throws
 {
     let deadline = ContinuousClock.now + limit

@@ -43,7 +43,7 @@ func state(of process: Int32) -> Character? {
 /// Waits for a condition, bounded, and records an issue when it does not come true.
 func expectEventually(
     _ what: String,
-    within limit: Duration = .seconds(20),
+    within limit: Duration = .seconds(120),
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {

@@ -195,7 +195,7 @@ public struct ServerFailure: Error, CustomStringConvertible {
 
 /// Asks again and again until the answer is yes, within a bound.
 public func eventually(
-    _ what: String, within limit: Duration = .seconds(30), isolation: isolated (any Actor)? = #isolation,
+    _ what: String, within limit: Duration = .seconds(120), isolation: isolated (any Actor)? = #isolation,
     _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit

@@ -104,7 +104,7 @@ struct NeverHappened: Error, CustomStringConvertible {
 
 /// Asks again until the answer is yes, for at most `deadline`.
 func eventually(
-    within deadline: Duration = .seconds(20), _ what: String, _ condition: () async throws -> Bool
+    within deadline: Duration = .seconds(120), _ what: String, _ condition: () async throws -> Bool
 ) async throws {
     let end = ContinuousClock.now + deadline
     while try await !condition() {

@@ -136,7 +136,7 @@ final class PartialFile: Sendable {
         _ parts: inout Parts, recordName: String, stem: String, url: String
     ) throws(FileError) {
         guard let record = try readRecord(recordName, in: parts.directory), record.part.hasPrefix(stem) else { return }
-        let file: RegularFile
+        var file: RegularFile
         do { file = try parts.directory.file(record.part, .writing) } catch  where error.reason == .notFound { return }
         let bytes = try file.status().bytes
         // An attempt that lives still, whatever was thought of it, keeps its file to itself.
