@@ -13,7 +13,8 @@ struct ShippedFilesTests {
         var settings: [String: String] = [:]
         for line in text.split(separator: "\n") where !line.hasPrefix("#") {
             let parts = line.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
-            settings[try #require(parts.first)] = try #require(parts.count == 2 ? parts[1] : nil)
+            try #require(parts.count == 2, "\(line)")
+            settings[parts[0]] = parts[1]
         }
         return settings
     }

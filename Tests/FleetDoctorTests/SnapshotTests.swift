@@ -58,7 +58,10 @@ struct SnapshotTests {
         .database(.databaseWithoutTLS) { $0.server.isRemote = true },
         .database(.clockApart) { $0.server.clockAhead = .seconds(6) },
         Change(.clockApart) { $0.broker?.server?.clockAhead = .seconds(-6) },
-        .database(.agendaOverdue) { ($0.fleet?.overdue, $0.fleet?.overdueFor) = (3, .seconds(61)) },
+        .database(.agendaOverdue) {
+            $0.fleet?.overdue = 3
+            $0.fleet?.overdueFor = .seconds(61)
+        },
         .database(.databaseVersion) { $0.server.version = 140_009 },
         .database(.databaseStandby) { $0.server.isStandby = true },
         .database(.databaseEncoding) { $0.server.encoding = "SQL_ASCII" },

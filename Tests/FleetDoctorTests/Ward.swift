@@ -5,7 +5,6 @@ import FleetStack
 import FleetTestKit
 import FleetWorker
 import Foundation
-import Logging
 import Testing
 
 @testable import FleetDoctor

@@ -31,6 +31,8 @@
 \set monitor :prefix _monitor
 
 begin;
+-- What is there already is no news.
+set local client_min_messages = warning;
 
 select format('create role %I %s', name, can)
 from (values
