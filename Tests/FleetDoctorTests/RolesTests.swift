@@ -55,12 +55,13 @@ struct RolesTests {
         arguments: LedgerRoles.Part.allCases.filter { ![.owner, .runtime, .reader].contains($0) })
     func noDDL(_ part: LedgerRoles.Part) async throws {
         try await LedgerRoles.use { roles in
+            let database = try roles.database(part)
             for sql in [
                 "create table gaia.more (x int)", "create schema more", "drop table gaia.waiter",
                 "alter table gaia.job add column more int", "truncate gaia.waiter",
                 "create or replace function gaia.with_error(errors jsonb, error jsonb) returns jsonb language sql as 'select $1'",
             ] {
-                #expect(try await isRefused(Self.writable + sql, roles.database(part)), "\(part): \(sql)")
+                #expect(try await isRefused(Self.writable + sql, database), "\(part): \(sql)")
             }
         }
     }
@@ -128,8 +129,7 @@ struct RolesTests {
             do {
                 try await pool.script(sql)
                 return false
-            } catch let error {
-                guard error.sqlState == "42501" else { throw error }
+            } catch let error as PostgresError where error.sqlState == "42501" {
                 return true
             }
         }
