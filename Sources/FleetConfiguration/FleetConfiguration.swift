@@ -14,6 +14,8 @@ import FleetModel
 public struct FleetConfiguration: Sendable {
     /// The broker; nil when none is configured.
     public var amqpURL: String?
+    /// The broker's management plugin; nil when none is configured.
+    public var managementURL: String?
     /// The database; nil when none is configured.
     public var databaseURL: String?
     public var databasePoolSize: Int
@@ -71,6 +73,7 @@ public struct FleetConfiguration: Sendable {
         if let file { try values.read(yaml: file.text, name: file.name) }
         try values.read(environment: environment)
         amqpURL = values.text("amqp.url")
+        managementURL = values.text("management.url")
         databaseURL = values.text("database.url")
         databasePoolSize = try values.number("database.pool_size")
         startWait = .milliseconds(try values.number("start.wait_ms"))

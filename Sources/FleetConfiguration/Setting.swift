@@ -26,6 +26,10 @@ public struct Setting: Sendable {
 
     public static let all: [Setting] = [
         Setting("amqp.url", .text, nil, "the broker: amqp://user:password@host:port/vhost, several hosts with commas"),
+        Setting(
+            "management.url", .text, nil,
+            "RabbitMQ's management plugin, for gaia doctor: http://user:password@host:15672; user and password of amqp.url "
+                + "when it names none"),
         Setting("database.url", .text, nil, "the database: postgres://user:password@host:port/name"),
         Setting("database.pool_size", .number(1...100), "4", "connections to the database per process"),
         Setting(

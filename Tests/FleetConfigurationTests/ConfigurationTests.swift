@@ -52,6 +52,7 @@ struct ConfigurationTests {
         let configuration = try read(
             """
             amqp: {url: "amqp://a:b@h:5672/v"}
+            management: {url: "http://h:15672"}
             database:
               url: postgres://h/gaia
               pool_size: 7
@@ -70,6 +71,7 @@ struct ConfigurationTests {
             log: {level: debug}
             """)
         #expect(configuration.amqpURL == "amqp://a:b@h:5672/v")
+        #expect(configuration.managementURL == "http://h:15672")
         #expect(configuration.databaseURL == "postgres://h/gaia")
         #expect(configuration.databasePoolSize == 7)
         #expect(configuration.startWait == .milliseconds(1_500))
