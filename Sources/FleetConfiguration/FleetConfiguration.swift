@@ -14,8 +14,12 @@ import FleetModel
 public struct FleetConfiguration: Sendable {
     /// The broker; nil when none is configured.
     public var amqpURL: String?
+    /// A file that holds the password for it.
+    public var amqpPasswordFile: String?
     /// The database; nil when none is configured.
     public var databaseURL: String?
+    /// A file that holds the password for it.
+    public var databasePasswordFile: String?
     public var databasePoolSize: Int
     /// How long a process waits at its start for broker and database before it gives up.
     public var startWait: Duration
@@ -71,7 +75,9 @@ public struct FleetConfiguration: Sendable {
         if let file { try values.read(yaml: file.text, name: file.name) }
         try values.read(environment: environment)
         amqpURL = values.text("amqp.url")
+        amqpPasswordFile = values.text("amqp.password_file")
         databaseURL = values.text("database.url")
+        databasePasswordFile = values.text("database.password_file")
         databasePoolSize = try values.number("database.pool_size")
         startWait = .milliseconds(try values.number("start.wait_ms"))
         workerName = values.text("worker.name")
