@@ -71,7 +71,8 @@ struct StartTests {
             let (status, output) = try await run(
                 command,
                 [
-                    "GAIA_AMQP_URL": "amqp://gaia@127.0.0.1:1/", "GAIA_DATABASE_URL": "postgres://gaia@127.0.0.1:1/gaia",
+                    "GAIA_AMQP_URL": "amqp://gaia@127.0.0.1:1/",
+                    "GAIA_DATABASE_URL": "postgres://gaia@127.0.0.1:1/gaia",
                     "GAIA_START_WAIT_MS": "0", setting: "/nowhere/password",
                 ])
             #expect(status == Self.configuration)
