@@ -139,6 +139,12 @@ let package = Package(
         house("FleetStack", ["CSpawn"]),
         house("FleetDemoTarget", web + ["FleetModel", log]),
 
+        // Looks at a deployment and names what is wrong with it.
+        house(
+            "FleetDoctor",
+            ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", "CurlClient", log],
+            resources: [.embedInCode("SQL")], isTestable: true),
+
         // Breaks a fleet of real processes and counts what came of it.
         house(
             "FleetChaos",
@@ -155,8 +161,8 @@ let package = Package(
                 "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem",
                 "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
                 "CHTTPFloor",
-                "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "CurlClient",
-                "CFloor", "CMalloc", arguments,
+                "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "FleetDoctor",
+                "CurlClient", "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -254,6 +260,12 @@ let package = Package(
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
                 "CurlClient",
             ], exclude: ["Resources"]),
+        tests(
+            "FleetDoctorTests",
+            [
+                "FleetDoctor", "FleetBroker", "FleetModel", "FleetStore", "AMQPClient", "PostgresClient", "FleetStack",
+                "FleetTestKit", "FleetWorker", "FleetDispatcher",
+            ]),
         tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
         tests("FleetSimulationTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),

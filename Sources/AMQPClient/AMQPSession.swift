@@ -121,6 +121,23 @@ public final class AMQPSession: Sendable {
         }
     }
 
+    /// Asks whether there is an exchange of this name, whatever its kind. Needs no permission, and changes nothing.
+    public func hasExchange(_ name: String) async throws(AMQPError) -> Bool {
+        try await perform { (channel) throws(AMQPError) in
+            do throws(AMQPError) {
+                let call = try encoded { () throws(EncodingFailure) in
+                    // The broker looks at nothing but the name when it is only asked.
+                    try Call.declare(AMQPExchange(name: name, kind: "topic"), passive: true)
+                }
+                try channel.call(call)
+                return true
+            } catch {
+                if case .channelClosed(code: ReplyCode.notFound, _) = error.kind { return false }
+                throw error
+            }
+        }
+    }
+
     /// Gets one message. Settle it with ``acknowledge(_:)`` or ``reject(_:requeue:)``. - Returns: nil when there is none.
     public func get(_ queue: String) async throws(AMQPError) -> AMQPDelivery? {
         try await perform { (channel) throws(AMQPError) in

@@ -18,12 +18,12 @@ public struct BrokerDefinitions: Sendable {
 
     /// A part that somebody plays at the broker, with no more rights than it needs.
     public enum Role: String, Sendable, CaseIterable {
-        case worker, dispatcher, producer, `operator`, admin
+        case worker, dispatcher, producer, monitor, `operator`, admin
 
         /// Which names it may declare and delete.
         public var configure: String {
             switch self {
-            case .worker, .operator: Self.nothing
+            case .worker, .monitor, .operator: Self.nothing
             case .dispatcher: "^gaia[.]wait[.].+$"
             case .producer: Self.replyQueues
             case .admin: Self.everything
@@ -36,7 +36,7 @@ public struct BrokerDefinitions: Sendable {
             case .worker: "^(amq[.]default|gaia[.](results|events|dead))$"
             case .dispatcher: "^(amq[.]default|gaia[.](jobs|events|dead))$"
             case .producer: "^gaia[.](jobs|enqueue)$"
-            case .operator: Self.nothing
+            case .monitor, .operator: Self.nothing
             case .admin: Self.everything
             }
         }
@@ -47,13 +47,14 @@ public struct BrokerDefinitions: Sendable {
             case .worker: "^gaia[.]jobs[.].+$"
             case .dispatcher: "^gaia[.](enqueue|wait[.].+)$"
             case .producer: Self.replyQueues
+            case .monitor: Self.nothing
             case .operator: "^gaia[.](dead|unroutable)$"
             case .admin: Self.everything
             }
         }
 
         /// What it may do with the management plugin.
-        public var tags: [String] { self == .operator ? ["monitoring"] : [] }
+        public var tags: [String] { self == .operator || self == .monitor ? ["monitoring"] : [] }
 
         private static let nothing = "^$"
         private static let everything = "^gaia[.].+$"

@@ -16,6 +16,8 @@ public struct FleetConfiguration: Sendable {
     public var amqpURL: String?
     /// A file that holds the password for it.
     public var amqpPasswordFile: String?
+    /// The broker's management plugin; nil when none is configured.
+    public var managementURL: String?
     /// The database; nil when none is configured.
     public var databaseURL: String?
     /// A file that holds the password for it.
@@ -76,6 +78,7 @@ public struct FleetConfiguration: Sendable {
         try values.read(environment: environment)
         amqpURL = values.text("amqp.url")
         amqpPasswordFile = values.text("amqp.password_file")
+        managementURL = values.text("management.url")
         databaseURL = values.text("database.url")
         databasePasswordFile = values.text("database.password_file")
         databasePoolSize = try values.number("database.pool_size")

@@ -28,6 +28,10 @@ public struct Setting: Sendable {
         Setting("amqp.url", .text, nil, "the broker: amqp://user:password@host:port/vhost, several hosts with commas"),
         Setting(
             "amqp.password_file", .text, nil, "a file that holds the broker's password, instead of the one in amqp.url"),
+        Setting(
+            "management.url", .text, nil,
+            "RabbitMQ's management plugin, for gaia doctor: http://user:password@host:15672; user and password of amqp.url "
+                + "when it names none"),
         Setting("database.url", .text, nil, "the database: postgres://user:password@host:port/name"),
         Setting(
             "database.password_file", .text, nil,

@@ -23,10 +23,14 @@ public struct TestStack: Sendable {
     public static func shared() async throws -> TestStack { try await starting.value }
 
     /// A stack that tests may kill, pause and restart. It goes when the process ends.
-    public static func start(_ purpose: String) async throws -> TestStack {
+    ///
+    /// - Parameter brokerSettings: lines of rabbitmq.conf.
+    public static func start(
+        _ purpose: String, brokerSettings: [String: String] = [:]
+    ) async throws -> TestStack {
         let directory = temporaryDirectory(purpose)
         OwnStacks.willStart(in: directory)
-        let stack = try await Stack.up(directory: directory)
+        let stack = try await Stack.up(Stack.Options(directory: directory, brokerSettings: brokerSettings))
         guard let managementURL = stack.broker.managementURL else {
             throw StackError(.startFailed, "the test stack has no management plugin")
         }
@@ -64,7 +68,7 @@ public struct TestStack: Sendable {
     }
 
     /// A statement outside of any test's database.
-    func administer(_ sql: String) async throws { try await administration.script(sql) }
+    public func administer(_ sql: String) async throws { try await administration.script(sql) }
 
     /// Asks the management plugin, as it escapes names: for what tests must see as an operator would.
     public func ask(_ method: String, _ path: String, body: String = "") async throws -> String {

@@ -130,10 +130,13 @@ enum Catalogue {
     }
 
     /// All types, for commands that only describe.
-    static func withDefinitions<Value>(_ body: ([JobDefinition]) async throws -> Value) async throws -> Value {
-        try await with(
-            entries, try FleetConfiguration(environment: [:]), MetricsRegistry(), isDescribing: true
-        ) { handlers in
+    ///
+    /// - Parameter settings: from which some have their limits; the defaults when nil.
+    static func withDefinitions<Value>(
+        _ settings: FleetConfiguration? = nil, _ body: ([JobDefinition]) async throws -> Value
+    ) async throws -> Value {
+        let settings = try settings ?? FleetConfiguration(environment: [:])
+        return try await with(entries, settings, MetricsRegistry(), isDescribing: true) { handlers in
             try await body([NoopParameters.definition] + handlers.definitions)
         }
     }

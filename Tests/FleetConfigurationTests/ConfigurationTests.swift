@@ -53,6 +53,7 @@ struct ConfigurationTests {
         let configuration = try read(
             """
             amqp: {url: "amqp://a:b@h:5672/v", password_file: /a}
+            management: {url: "http://h:15672"}
             database:
               url: postgres://h/gaia
               password_file: /d
@@ -72,6 +73,7 @@ struct ConfigurationTests {
             log: {level: debug}
             """)
         #expect(configuration.amqpURL == "amqp://a:b@h:5672/v")
+        #expect(configuration.managementURL == "http://h:15672")
         #expect(configuration.databaseURL == "postgres://h/gaia")
         #expect((configuration.amqpPasswordFile, configuration.databasePasswordFile) == ("/a", "/d"))
         #expect(configuration.databasePoolSize == 7)

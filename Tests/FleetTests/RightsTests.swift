@@ -12,51 +12,10 @@ import Testing
 struct RightsTests {
     private typealias Role = BrokerDefinitions.Role
 
-    /// A place whose users have passwords.
-    private struct Guarded: Sendable {
-        let place: Isolated
-        let definitions: BrokerDefinitions
-        let passwords: [Role: String]
+    private static let subsystems = ["api", "browser", "file", "gaia", "network", "process"]
 
-        func url(_ role: Role) throws -> String {
-            let own = place.amqpURL
-            let at = try #require(own.lastIndex(of: "@"))
-            return "amqp://\(definitions.user(role)):\(passwords[role] ?? "")\(own[at...])"
-        }
-
-        func amqp(_ role: Role) throws -> AMQPConfiguration { try AMQPConfiguration(url: url(role)) }
-
-        func importing(_ text: String) async throws {
-            _ = try await place.stack.ask("POST", "/api/definitions", body: text)
-        }
-    }
-
-    /// Makes the users, and after `body` removes them.
     private func use(_ body: (Guarded) async throws -> Void) async throws {
-        try await Isolated.use { place in
-            let definitions = BrokerDefinitions(
-                virtualHost: place.name, userPrefix: place.name,
-                subsystems: ["api", "browser", "file", "gaia", "network", "process"])
-            var passwords: [Role: String] = [:]
-            for role in Role.allCases { passwords[role] = UUID().uuidString }
-            let guarded = Guarded(place: place, definitions: definitions, passwords: passwords)
-            let result: Result<Void, any Error>
-            do {
-                try await guarded.importing(definitions.users)
-                for role in Role.allCases {
-                    let body =
-                        #"{"password": "\#(passwords[role] ?? "")", "tags": "\#(role.tags.joined(separator: ","))"}"#
-                    _ = try await place.stack.ask("PUT", "/api/users/\(definitions.user(role))", body: body)
-                }
-                result = .success(try await body(guarded))
-            } catch {
-                result = .failure(error)
-            }
-            for role in Role.allCases {
-                _ = try await place.stack.ask("DELETE", "/api/users/\(definitions.user(role))")
-            }
-            try result.get()
-        }
+        try await Isolated.use { place in try await Guarded.use(place, subsystems: Self.subsystems, body) }
     }
 
     @Test("A worker, a dispatcher and a producer do their work, and an operator finds what was set aside")
@@ -170,6 +129,12 @@ struct RightsTests {
                 .declare("gaia.jobs.more"), .bind("gaia.dead", "gaia.jobs"),
             ], ["", "gaia.jobs", "gaia.dead", "gaia.results"]
         ),
+        .monitor: (
+            [
+                .get("gaia.jobs.gaia"), .get("gaia.dead"), .purge("gaia.dead"), .delete("gaia.dead"),
+                .declare("gaia.jobs.more"), .bind("gaia.dead", "gaia.jobs"),
+            ], ["", "gaia.jobs", "gaia.dead", "gaia.results"]
+        ),
         .admin: ([.declare("other"), .deleteExchange("amq.topic")], [""]),
     ]
 
@@ -200,7 +165,7 @@ struct RightsTests {
         }
     }
 
-    @Test("An operator may look at the broker with the management plugin, the others may not")
+    @Test("An operator and a monitor may look at the broker with the management plugin, the others may not")
     func management() async throws {
         try await use { guarded in
             try await guarded.importing(guarded.definitions.topology)
@@ -209,7 +174,7 @@ struct RightsTests {
             for role in Role.allCases {
                 let api = ManagementAPI(
                     port: port, user: guarded.definitions.user(role), password: guarded.passwords[role] ?? "")
-                if role == .operator {
+                if [.operator, .monitor].contains(role) {
                     #expect(try await api.send("GET", "/api/queues/\(guarded.place.name)").contains("gaia.dead"))
                 } else {
                     await #expect(throws: StackError.self) { try await api.send("GET", "/api/overview") }
