@@ -62,13 +62,13 @@ def check_database(system: System, service: str) -> None:
         except Failure:
             return False
 
-    allowed = [("runtime", "select 1 from gaia.job limit 1"), ("reader", "select 1 from gaia.job limit 1")]
+    allowed = [("worker", "select 1 from gaia.job limit 1"), ("monitor", "select 1 from gaia.job limit 1")]
     refused = [
-        ("runtime", "create table gaia.mine (x int)", "verify-full"),
-        ("runtime", "drop table gaia.job", "verify-full"),
-        ("runtime", "create table public.mine (x int)", "verify-full"),
-        ("reader", "delete from gaia.job", "verify-full"),
-        ("runtime", "select 1", "disable"),
+        ("worker", "create table gaia.mine (x int)", "verify-full"),
+        ("worker", "drop table gaia.job", "verify-full"),
+        ("worker", "create table public.mine (x int)", "verify-full"),
+        ("monitor", "delete from gaia.job", "verify-full"),
+        ("worker", "select 1", "disable"),
     ]
     for role, statement in allowed:
         if not attempt(role, statement):
@@ -76,4 +76,4 @@ def check_database(system: System, service: str) -> None:
     for role, statement, tls in refused:
         if attempt(role, statement, tls):
             raise Failure(f"gaia_{role} was not refused: {statement} (TLS: {tls})")
-    say("the database lets both roles read, and refuses DDL, the reader's write and a client without TLS")
+    say("the database lets both roles read, and refuses DDL, the monitor's write and a client without TLS")
