@@ -49,6 +49,8 @@ class System:
         self.ports = [free_port() for _ in range(3)]
         self.environment = os.environ | {
             "RABBITMQ_IMAGE": broker_image,
+            # No scenario visits pages, so that image need not be built.
+            "GAIA_BROWSER_IMAGE": os.environ.get("GAIA_IMAGE", "gaia-fleet"),
             "GAIA_SECRETS": str(secrets),
             "AMQPS_PORT": str(self.ports[0]),
             "AMQPS_PORT_2": str(self.ports[1]),
