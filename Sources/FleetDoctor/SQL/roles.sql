@@ -38,8 +38,9 @@ select r.rolname::text as name, k.part,
         where not has_table_privilege(r.oid, t.oid, privilege)
         union all
         select format('usage on %s', c.oid::regclass) from pg_class c
-        where c.relnamespace = 'gaia'::regnamespace and c.relkind = 'S' and k.part <> 'monitor'
-          and not has_sequence_privilege(r.oid, c.oid, 'usage')
+        where c.relnamespace = 'gaia'::regnamespace and k.part <> 'monitor'
+          -- Asked of what is no sequence it is an error, and only a case has an order in which it is evaluated.
+          and case when c.relkind = 'S' then not has_sequence_privilege(r.oid, c.oid, 'usage') else false end
         union all
         select format('execute on %s', p.oid::regprocedure) from pg_proc p
         where p.pronamespace = 'gaia'::regnamespace and p.prorettype <> 'trigger'::regtype and k.part <> 'monitor'
