@@ -14,10 +14,14 @@ import FleetModel
 public struct FleetConfiguration: Sendable {
     /// The broker; nil when none is configured.
     public var amqpURL: String?
+    /// A file that holds the password for it.
+    public var amqpPasswordFile: String?
     /// The broker's management plugin; nil when none is configured.
     public var managementURL: String?
     /// The database; nil when none is configured.
     public var databaseURL: String?
+    /// A file that holds the password for it.
+    public var databasePasswordFile: String?
     public var databasePoolSize: Int
     /// How long a process waits at its start for broker and database before it gives up.
     public var startWait: Duration
@@ -73,8 +77,10 @@ public struct FleetConfiguration: Sendable {
         if let file { try values.read(yaml: file.text, name: file.name) }
         try values.read(environment: environment)
         amqpURL = values.text("amqp.url")
+        amqpPasswordFile = values.text("amqp.password_file")
         managementURL = values.text("management.url")
         databaseURL = values.text("database.url")
+        databasePasswordFile = values.text("database.password_file")
         databasePoolSize = try values.number("database.pool_size")
         startWait = .milliseconds(try values.number("start.wait_ms"))
         workerName = values.text("worker.name")

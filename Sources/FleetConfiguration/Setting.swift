@@ -27,10 +27,15 @@ public struct Setting: Sendable {
     public static let all: [Setting] = [
         Setting("amqp.url", .text, nil, "the broker: amqp://user:password@host:port/vhost, several hosts with commas"),
         Setting(
+            "amqp.password_file", .text, nil, "a file that holds the broker's password, instead of the one in amqp.url"),
+        Setting(
             "management.url", .text, nil,
             "RabbitMQ's management plugin, for gaia doctor: http://user:password@host:15672; user and password of amqp.url "
                 + "when it names none"),
         Setting("database.url", .text, nil, "the database: postgres://user:password@host:port/name"),
+        Setting(
+            "database.password_file", .text, nil,
+            "a file that holds the database's password, instead of the one in database.url"),
         Setting("database.pool_size", .number(1...100), "4", "connections to the database per process"),
         Setting(
             "start.wait_ms", .number(0...3_600_000), "60000",

@@ -25,9 +25,13 @@ extension FleetConfiguration {
                 "no broker is configured: set amqp.url (GAIA_AMQP_URL), or try 'gaia up' or 'gaia demo', which start one"
             )
         }
+        let password = try amqpPasswordFile.map { file throws(ConfigurationError) in
+            try Self.secret("amqp.password_file", in: file)
+        }
         do {
             var configuration = try AMQPConfiguration(url: amqpURL)
             configuration.connectionName = name
+            if let password { configuration.password = password }
             return configuration
         } catch {
             throw ConfigurationError("amqp.url (GAIA_AMQP_URL): \(error)")
@@ -43,8 +47,11 @@ extension FleetConfiguration {
             throw ConfigurationError(
                 "no database is configured: set database.url (GAIA_DATABASE_URL), or try 'gaia up' or 'gaia demo'")
         }
+        let password = try databasePasswordFile.map { file throws(ConfigurationError) in
+            try Self.secret("database.password_file", in: file)
+        }
         do {
-            var configuration = try PostgresConfiguration(url: databaseURL)
+            var configuration = try PostgresConfiguration(url: databaseURL, password: password)
             configuration.applicationName = name
             configuration.poolSize = databasePoolSize
             return configuration

@@ -60,9 +60,11 @@ public struct PostgresConfiguration: Sendable {
     /// One set of libpq keywords per host, tried in turn.
     let hosts: [[String: String]]
 
+    /// - Parameter password: taken instead of the URL's own, as it is: nothing in it is percent-encoded.
     /// - Throws: ``PostgresError/Kind/invalidConfiguration`` saying what is wrong, without the password.
-    public init(url: String) throws(PostgresError) {
-        let keywords = try Self.parse(url)
+    public init(url: String, password: String? = nil) throws(PostgresError) {
+        var keywords = try Self.parse(url)
+        if let password { keywords["password"] = password }
         applicationName = keywords["application_name"] ?? "gaia"
         hosts = try Self.splitHosts(keywords)
     }

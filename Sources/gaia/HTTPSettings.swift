@@ -47,13 +47,8 @@ extension FleetConfiguration {
                     + "\(BearerToken.bytesMin) characters, or name a file with http.token_file")
         case (let token?, nil): return try Self.token(token, from: "http.token (GAIA_HTTP_TOKEN)")
         case (nil, let path?):
-            let text: String
-            do { text = try String(contentsOfFile: path, encoding: .utf8) } catch {
-                throw ConfigurationError(
-                    "http.token_file (GAIA_HTTP_TOKEN_FILE): \(path) cannot be read: \(error.localizedDescription)")
-            }
             return try Self.token(
-                text.trimmingCharacters(in: .whitespacesAndNewlines), from: "http.token_file (GAIA_HTTP_TOKEN_FILE)")
+                try Self.secret("http.token_file", in: path), from: "http.token_file (GAIA_HTTP_TOKEN_FILE)")
         }
     }
 

@@ -24,6 +24,7 @@ struct ConfigurationTests {
             let configuration = try read(yaml)
             #expect(configuration.amqpURL == nil)
             #expect(configuration.databaseURL == nil)
+            #expect(configuration.amqpPasswordFile == nil && configuration.databasePasswordFile == nil)
             #expect(configuration.databasePoolSize == 4)
             #expect(configuration.startWait == .seconds(60))
             #expect(configuration.workerName == nil)
@@ -51,10 +52,11 @@ struct ConfigurationTests {
     func file() throws {
         let configuration = try read(
             """
-            amqp: {url: "amqp://a:b@h:5672/v"}
+            amqp: {url: "amqp://a:b@h:5672/v", password_file: /a}
             management: {url: "http://h:15672"}
             database:
               url: postgres://h/gaia
+              password_file: /d
               pool_size: 7
             start: {wait_ms: 1_500}
             worker:
@@ -73,6 +75,7 @@ struct ConfigurationTests {
         #expect(configuration.amqpURL == "amqp://a:b@h:5672/v")
         #expect(configuration.managementURL == "http://h:15672")
         #expect(configuration.databaseURL == "postgres://h/gaia")
+        #expect((configuration.amqpPasswordFile, configuration.databasePasswordFile) == ("/a", "/d"))
         #expect(configuration.databasePoolSize == 7)
         #expect(configuration.startWait == .milliseconds(1_500))
         #expect(configuration.workerName == "w-1")

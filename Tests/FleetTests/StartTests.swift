@@ -1,4 +1,5 @@
 import FleetTestKit
+import Foundation
 import Testing
 
 /// What a process says and answers to its caller when it cannot begin.
@@ -45,6 +46,37 @@ struct StartTests {
             #expect(status == Self.unavailable)
             #expect(output.contains("GAIA_DATABASE_URL"))
             #expect(!output.contains("wrong-password"))
+        }
+    }
+
+    @Test("A password may stand in a file, and the one in the URL does not count then")
+    func passwordFiles() async throws {
+        try await Isolated.use { place in
+            let files = (amqp: try passwordFile(of: place.amqpURL), database: try passwordFile(of: place.databaseURL))
+            // A file that is left behind harms nobody: its servers end with the tests.
+            defer { for file in [files.amqp, files.database] { try? FileManager.default.removeItem(atPath: file) } }
+            let settings = [
+                "GAIA_AMQP_URL": try withWrongPassword(place.amqpURL), "GAIA_AMQP_PASSWORD_FILE": files.amqp,
+                "GAIA_DATABASE_URL": try withWrongPassword(place.databaseURL),
+                "GAIA_DATABASE_PASSWORD_FILE": files.database,
+            ]
+            let (status, output) = try await run("status", settings)
+            #expect(status == 0, "\(output)")
+        }
+    }
+
+    @Test("A password file that cannot be read ends the process at once, named", arguments: commands)
+    func passwordFileAbsent(command: String) async throws {
+        for setting in ["GAIA_AMQP_PASSWORD_FILE", "GAIA_DATABASE_PASSWORD_FILE"] {
+            let (status, output) = try await run(
+                command,
+                [
+                    "GAIA_AMQP_URL": "amqp://gaia@127.0.0.1:1/",
+                    "GAIA_DATABASE_URL": "postgres://gaia@127.0.0.1:1/gaia",
+                    "GAIA_START_WAIT_MS": "0", setting: "/nowhere/password",
+                ])
+            #expect(status == Self.configuration)
+            #expect(output.contains(setting) && output.contains("/nowhere/password"), "\(output)")
         }
     }
 
@@ -117,4 +149,12 @@ struct StartTests {
         #expect(status == Self.configuration)
         #expect(output.contains(named), "\(output)")
     }
+}
+
+/// Makes a file with the password of a URL.
+private func passwordFile(of url: String) throws -> String {
+    let password = try #require(URL(string: url)?.password(percentEncoded: false))
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent("gaia-\(UUID().uuidString)")
+    try Data("\(password)\n".utf8).write(to: file)
+    return file.path
 }
