@@ -55,7 +55,7 @@ struct SeededServerTests {
             { try await control($0, ["set_vm_memory_high_watermark", "0.6"]) }
         ),
         .diskAlarm: (
-            { try await control($0, ["set_disk_free_limit", "900TB"]) },
+            { try await control($0, ["set_disk_free_limit", "900000GB"]) },
             { try await control($0, ["set_disk_free_limit", "50MB"]) }
         ),
         // The broker has had it since it started; what is made is a job that may run for longer.
