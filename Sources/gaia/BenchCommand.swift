@@ -236,8 +236,10 @@ struct BenchRun: Sendable {
         for await batch in results.deliveries {
             life.ring()
             for delivery in batch {
-                // Others' may come as well, of jobs that a benchmark before has left.
-                if let key = ResultID(delivery)?.key, key.hasPrefix(keyPrefix) { seen.insert(key) }
+                // The loop in C gives a result the key of its job for an id. Others' may come as well, of jobs that were left
+                // by what ran before.
+                let key = ResultID(delivery)?.key ?? delivery.properties.messageID ?? ""
+                if key.hasPrefix(keyPrefix) { seen.insert(key) }
                 read.append(delivery.tag)
             }
             let isDone = seen.count == jobs
