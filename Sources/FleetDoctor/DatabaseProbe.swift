@@ -67,14 +67,7 @@ struct DatabaseProbe: Sendable {
             ownConnections: DatabaseState.Usage(used: try count("own_used"), limit: try count("own_limit")),
             oldestTransaction: try row.get("oldest_s", as: Double?.self).map { .seconds($0) },
             isRemote: try row.get("remote"), isEncrypted: try row.get("encrypted"),
-            clockAhead: Self.ahead(clock, asked, answered))
-    }
-
-    /// How far a clock is ahead at least: it was read at some moment of the exchange.
-    private static func ahead(_ clock: Date, _ asked: Date, _ answered: Date) -> Duration {
-        if clock > answered { return .seconds(clock.timeIntervalSince(answered)) }
-        if clock < asked { return .seconds(clock.timeIntervalSince(asked)) }
-        return .zero
+            clockAhead: ClockReading(shown: clock...clock, asked: asked, answered: answered).ahead)
     }
 
     private func lookAtRoles(_ pool: PostgresPool) async throws -> [DatabaseState.Role] {

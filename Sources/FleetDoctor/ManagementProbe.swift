@@ -116,17 +116,11 @@ struct ManagementProbe: Sendable {
         return BrokerState.Server(
             version: overview.content.version, nodes: nodes.map(BrokerState.Node.init),
             disabledFlags: flags?.filter { $0.stability != "experimental" && $0.state == "disabled" }.map(\.name),
-            clockAhead: overview.date.map { Self.ahead($0, overview.asked, overview.answered) },
+            clockAhead: overview.date.map {
+                ClockReading(shown: $0...$0.addingTimeInterval(1), asked: overview.asked, answered: overview.answered)
+                    .ahead
+            },
             consumerTimeout: timeout)
-    }
-
-    /// How far a clock that tells whole seconds is ahead at least: any moment of its second, and any of the exchange, may be
-    /// meant.
-    private static func ahead(_ date: Date, _ asked: Date, _ answered: Date) -> Duration {
-        let (earliest, latest) = (date, date.addingTimeInterval(1))
-        if earliest > answered { return .seconds(earliest.timeIntervalSince(answered)) }
-        if latest < asked { return .seconds(latest.timeIntervalSince(asked)) }
-        return .zero
     }
 
     /// From the nodes' own files, where they are on this machine and may be read.
