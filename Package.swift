@@ -125,7 +125,10 @@ let package = Package(
 
         house(
             "BrowserSubsystem",
-            ["FleetModel", "BrowserPool", "DevTools", "EgressProxy", "ProcessKeeper", "RootedFiles", metrics],
+            [
+                "FleetModel", "BrowserPool", "CurlClient", "DevTools", "EgressProxy", "ProcessKeeper", "RootedFiles",
+                metrics,
+            ],
             resources: [.embedInCode("Page.js")], isTestable: true),
 
         house("ProcessSubsystem", ["FleetModel", "ProcessKeeper", "RootedFiles", metrics]),
@@ -183,11 +186,13 @@ let package = Package(
             path: "Sources/ExampleService", swiftSettings: strict),
 
         // Tests, and what they are written with.
-        house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack"]),
+        .target(name: "TestPatience", path: "Tests/TestPatience", swiftSettings: strict),
+        house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack", "TestPatience"]),
         tests("AddressPolicyTests", ["AddressPolicy"]),
-        tests("CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack"], exclude: ["Resources"]),
-        tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", log]),
-        tests("PostgresClientTests", ["PostgresClient", "FleetStack", log]),
+        tests(
+            "CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack", "TestPatience"], exclude: ["Resources"]),
+        tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", "TestPatience", log]),
+        tests("PostgresClientTests", ["PostgresClient", "FleetStack", "TestPatience", log]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
         tests("DocumentStreamsTests", ["DocumentStreams", "FleetStack"]),
         // Processes of file jobs, for the tests that kill them and look at their memory.
@@ -196,20 +201,24 @@ let package = Package(
             swiftSettings: strict),
         tests(
             "FileSubsystemTests",
-            ["FileSubsystem", "RootedFiles", "FleetModel", "FleetStack", "file-work", metrics, metricsTestKit],
+            [
+                "FileSubsystem", "RootedFiles", "FleetModel", "FleetStack", "file-work", "TestPatience", metrics,
+                metricsTestKit,
+            ],
             exclude: ["Resources"]),
         // Programs that misbehave, and a worker that is killed while it runs them.
         .executableTarget(name: "process-tricks", path: "Tests/ProcessTricks"),
         .executableTarget(
             name: "process-worker", dependencies: ["ProcessKeeper"], path: "Tests/ProcessWorker",
             swiftSettings: strict),
-        tests("ProcessKeeperTests", ["ProcessKeeper", "FleetStack", "process-tricks", "process-worker"]),
+        tests(
+            "ProcessKeeperTests", ["ProcessKeeper", "FleetStack", "process-tricks", "process-worker", "TestPatience"]),
         tests(
             "ProcessSubsystemTests", ["ProcessSubsystem", "ProcessLoad", "FleetModel", "RootedFiles"],
             exclude: ["Resources"]),
         tests("DevToolsTests", ["DevTools"]),
         .target(name: "PageServer", path: "Tests/PageServer", swiftSettings: strict),
-        tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer"]),
+        tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "TestPatience"]),
         // A worker with a pool of browsers that is killed while it uses them.
         .executableTarget(
             name: "browser-worker", dependencies: ["BrowserPool", "DevTools"], path: "Tests/BrowserWorker",
@@ -218,35 +227,39 @@ let package = Package(
             "BrowserPoolTests",
             [
                 "BrowserPool", "BrowserLoad", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer",
-                "browser-worker",
+                "browser-worker", "TestPatience",
             ]),
-        tests("NetworkClientTests", ["NetworkClient", "FleetStack"], exclude: ["Resources"]),
+        tests("NetworkClientTests", ["NetworkClient", "FleetStack", "TestPatience"], exclude: ["Resources"]),
         tests(
             "NetworkSubsystemTests",
             [
                 "NetworkSubsystem", "NetworkClient", "FleetModel", "CurlClient", "RootedFiles", "AddressPolicy",
-                "FleetStack", metrics, metricsTestKit,
+                "FleetStack", "TestPatience", metrics, metricsTestKit,
             ], exclude: ["Resources"]),
         tests(
             "BrowserSubsystemTests",
             [
                 "BrowserSubsystem", "BrowserPool", "DevTools", "AddressPolicy", "FleetModel", "FleetStack",
-                "RootedFiles",
+                "RootedFiles", "TestPatience",
                 metrics, metricsTestKit,
             ], exclude: ["Resources"]),
-        tests("FleetStackTests", ["FleetStack"]),
+        tests("FleetStackTests", ["FleetStack", "TestPatience"]),
         tests("FleetModelTests", ["FleetModel"]),
         tests("FleetConfigurationTests", ["FleetConfiguration", "FleetStack"]),
         tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetTestKit", "AMQPClient"]),
         tests(
             "FleetWorkerTests",
-            ["FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient", "PostgresClient"]),
+            [
+                "FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient",
+                "PostgresClient", "TestPatience",
+            ]),
         tests("FleetObservabilityTests", ["FleetObservability", metrics]),
-        tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
+        tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", "TestPatience", log]),
         tests(
             "APISubsystemTests",
             [
                 "APISubsystem", "AddressPolicy", "CurlClient", "FleetModel", "FleetStack", "RootedFiles", "CHTTPFloor",
+                "TestPatience",
                 metricsTestKit,
             ], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.
@@ -258,16 +271,16 @@ let package = Package(
             "FleetTests",
             fleet + [
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
-                "CurlClient",
+                "CurlClient", "TestPatience",
             ], exclude: ["Resources"]),
         tests(
             "FleetDoctorTests",
             [
                 "FleetDoctor", "FleetBroker", "FleetModel", "FleetStore", "AMQPClient", "PostgresClient", "FleetStack",
-                "FleetTestKit", "FleetWorker", "FleetDispatcher",
+                "FleetTestKit", "FleetWorker", "FleetDispatcher", "TestPatience",
             ]),
         tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
         tests("FleetSimulationTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
-        tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", log, lifecycle]),
+        tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", "TestPatience", log, lifecycle]),
     ]
 )

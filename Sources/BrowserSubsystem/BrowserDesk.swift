@@ -12,6 +12,8 @@ struct TabUse: Sendable {
     let countsConsoleErrors: Bool
     /// Whether requests under way matter.
     let countsRequests: Bool
+    /// Whether it matters how long the page's server asks to be left alone.
+    let hearsRetryAfter: Bool
     /// For all that is done in the tab.
     let limit: Duration
 }

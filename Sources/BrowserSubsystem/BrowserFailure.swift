@@ -25,10 +25,17 @@ enum BrowserFailure {
     }
 
     /// An answer of the page to a status of 400 or higher, where that counts as failure.
-    static func status(_ status: Int) -> JobFailure {
-        JobFailure(
-            [408, 425, 429].contains(status) || status >= 500 ? .transient : .permanent,
-            code: "browser.status-\(status)", message: "the page was answered with status \(status)")
+    ///
+    /// - Parameter pause: how long the server asked to be left alone.
+    static func status(_ status: Int, retryAfter pause: Duration?) -> JobFailure {
+        let kind: JobFailure.Kind =
+            switch status {
+            case 429, 503: pause.map { .throttled(retryAfter: $0) } ?? .transient
+            case 408, 425, 500...: .transient
+            default: .permanent
+            }
+        return JobFailure(
+            kind, code: "browser.status-\(status)", message: "the page was answered with status \(status)")
     }
 
     /// A navigation that failed, by Chromium's name of the reason, and by what became of its connections.

@@ -200,13 +200,19 @@ extension OpenPage {
             .permanent, code: "browser.no-option", message: "'\(selector.prefix(80))' \(words)")
     }
 
-    /// Turns the mouse's wheel.
+    /// Turns the mouse's wheel, and waits until what it moves is at rest.
     func scroll(x: Int, y: Int, in frame: Frame, _ deadline: Deadline) async throws {
         let origin = try await origin(of: frame, scrolls: false, deadline)
         var wheel = Input.DispatchMouseEvent(.mouseWheel, x: origin.x + 1, y: origin.y + 1)
         (wheel.deltaX, wheel.deltaY) = (Double(x), Double(y))
         try await send(wheel, deadline)
+        let patience = min(try deadline.remaining(), Self.scrollMax)
+        let _: Readiness = try await call(
+            "scrolled", [.integer(Int(patience / .milliseconds(1)))], in: frame, as: Readiness.self, deadline)
     }
+
+    /// A page that scrolls by itself is not waited for any longer.
+    private static let scrollMax = Duration.seconds(2)
 
     /// - Parameter files: absolute paths, which the browser reads.
     func upload(_ files: [String], to selector: String, in frame: Frame, _ deadline: Deadline) async throws {

@@ -55,6 +55,17 @@
         return {};
     },
 
+    // Waits until nothing has scrolled for some pictures of the page. Yields {}.
+    async scrolled(milliseconds) {
+        const end = performance.now() + milliseconds;
+        let still = 0;
+        const moved = () => { still = 0; };
+        document.addEventListener('scroll', moved, { capture: true, passive: true });
+        for (; still < 4 && performance.now() < end; still++) await this.frame();
+        document.removeEventListener('scroll', moved, { capture: true });
+        return {};
+    },
+
     // The next picture of the page; a page that is not drawn goes on by the clock.
     frame() {
         return new Promise(resolve => {

@@ -19,7 +19,9 @@ struct PageSetUp {
         let session = page.session
         // What is sent in order is done in order, so none of these has to be waited for.
         session.post(Page.SetLifecycleEventsEnabled(enabled: true))
-        if use.countsRequests { session.post(Network.Enable(maxTotalBufferSize: 0, maxResourceBufferSize: 0)) }
+        if use.countsRequests || use.hearsRetryAfter {
+            session.post(Network.Enable(maxTotalBufferSize: 0, maxResourceBufferSize: 0))
+        }
         if use.countsConsoleErrors {
             session.post(Runtime.Enable())
             session.post(Log.Enable())

@@ -23,6 +23,8 @@ struct PageState: Sendable {
     private(set) var isNavigating = false
     /// Where the main frame wanted to go, when an error page of the browser's stands there instead.
     private(set) var unreachable: String?
+    /// How long the server of the main frame's document asked to be left alone, as far as the browser was asked to tell.
+    private(set) var retryAfter: Duration?
     /// Since when no request has been under way.
     private(set) var quietSince: ContinuousClock.Instant?
     private(set) var consoleErrors: ConsoleErrors?
@@ -64,6 +66,7 @@ struct PageState: Sendable {
             quietSince = now
         case .lifecycle(let frame, let loader, let step):
             if frame == mainFrame, loader == self.loader { progress.insert(step) }
+        case .answered(let frame, let pause): if frame == mainFrame { retryAfter = pause }
         case .requestStarted(let id):
             if requests.count < Self.requestsMax { requests.insert(id) }
             quietSince = nil
@@ -94,6 +97,8 @@ enum PageEvent: Sendable, Hashable {
     /// A document has begun to come, or the browser's own error page in place of one that is unreachable.
     case navigated(frame: String, loader: String, unreachable: String? = nil)
     case lifecycle(frame: String, loader: String, PageState.Progress)
+    /// A document's head has come, before the document.
+    case answered(frame: String, retryAfter: Duration?)
     case requestStarted(id: String)
     case requestEnded(id: String)
     /// The world of a frame's scripts.

@@ -1,3 +1,4 @@
+import CurlClient
 import DevTools
 import Synchronization
 
@@ -17,7 +18,8 @@ final class PageWatch: Sendable {
     private static let methods = [
         Page.FrameNavigated.method, FrameRequestedNavigation.method, FrameStartedNavigating.method,
         FrameStoppedLoading.method, Page.LifecycleEvent.method, Network.RequestWillBeSent.method,
-        Network.LoadingFinished.method, Network.LoadingFailed.method, Runtime.ExceptionThrown.method,
+        Network.ResponseReceived.method, Network.LoadingFinished.method, Network.LoadingFailed.method,
+        Runtime.ExceptionThrown.method,
         Runtime.ConsoleAPICalled.method, Log.EntryAdded.method, ExecutionContextCreated.method,
     ]
 
@@ -152,6 +154,10 @@ extension PageEvent {
             // They stay open for as long as the page likes.
             guard event.type != "EventSource", event.type != "WebSocket" else { return nil }
             self = .requestStarted(id: event.requestId)
+        case Network.ResponseReceived.method:
+            let event = try message.decode(Network.ResponseReceived.self)
+            guard event.type == "Document", let frame = event.frameId else { return nil }
+            self = .answered(frame: frame, retryAfter: event.response.retryAfter)
         case Network.LoadingFinished.method:
             self = .requestEnded(id: try message.decode(Network.LoadingFinished.self).requestId)
         case Network.LoadingFailed.method:
@@ -174,5 +180,12 @@ extension PageEvent {
             self = .consoleError(entry.text + (entry.url.map { " (\($0))" } ?? ""))
         default: return nil
         }
+    }
+}
+
+extension Network.Response {
+    fileprivate var retryAfter: Duration? {
+        func header(_ name: String) -> String? { headers.first { $0.key.lowercased() == name }?.value }
+        return header("retry-after").flatMap { CurlResponse.retryAfter($0, responseDate: header("date")) }
     }
 }

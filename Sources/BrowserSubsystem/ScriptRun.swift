@@ -44,7 +44,7 @@ struct ScriptRun: Sendable {
             options: options, urls: urls, countsConsoleErrors: true,
             countsRequests: parameters.steps.contains { step in
                 if case .goto(_, .networkIdle, _) = step.action { true } else { false }
-            },
+            }, hearsRetryAfter: false,
             limit: .milliseconds(parameters.timeoutMilliseconds ?? ScriptParameters.timeoutMillisecondsDefault))
         let log = Log()
         var (output, report) = try await repeatable(log) {

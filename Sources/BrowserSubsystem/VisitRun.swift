@@ -20,7 +20,7 @@ struct VisitRun: Sendable {
         let use = TabUse(
             options: options, urls: [parameters.url],
             countsConsoleErrors: parameters.want?.contains(.consoleErrors) ?? false,
-            countsRequests: parameters.moment == .networkIdle,
+            countsRequests: parameters.moment == .networkIdle, hearsRetryAfter: parameters.failOnStatus == true,
             limit: .milliseconds(parameters.timeoutMilliseconds ?? VisitParameters.timeoutMillisecondsDefault))
         let (output, report) = try await desk.withPage(use, place) { page, _, deadline in
             context.progress(0, "opening \(PageURL.host(parameters.url) ?? "the page")")
@@ -49,7 +49,9 @@ struct VisitRun: Sendable {
         let snapshot = try await desk.metrics.timing(.collect) {
             try await page.collect(Set(parameters.want ?? []), inlineUnits: inlineMax, deadline)
         }
-        if parameters.failOnStatus == true, snapshot.status >= 400 { throw BrowserFailure.status(snapshot.status) }
+        if parameters.failOnStatus == true, snapshot.status >= 400 {
+            throw BrowserFailure.status(snapshot.status, retryAfter: page.watch.page.retryAfter)
+        }
         var output = VisitOutput(
             finalURL: snapshot.url, status: snapshot.status == 0 ? nil : snapshot.status, title: snapshot.title)
         output.value = value

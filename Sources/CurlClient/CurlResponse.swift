@@ -67,8 +67,9 @@ public struct CurlResponse: Sendable {
         return until <= now ? .zero : min(.seconds(until - now), maxRetryAfter)
     }
 
-    /// The three forms of RFC 9110, 5.6.7. libcurl's parser takes far more, hence the checks in front of it.
-    private static func unixSeconds(httpDate text: String) -> Int64? {
+    /// A date of HTTP in seconds since 1970; nil when it is none of the three forms of RFC 9110, 5.6.7. libcurl's parser takes
+    /// far more, hence the checks in front of it.
+    public static func unixSeconds(httpDate text: String) -> Int64? {
         let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
         guard text.utf8.count <= 40, days.contains(where: text.hasPrefix), text.utf8.contains(UInt8(ascii: ":")) else {
             return nil

@@ -111,6 +111,15 @@ struct QueueTraits: Sendable {
 extension BrokerState {
     /// What the management plugin saw, beside what was seen already: counts of messages and consumers stay those of AMQP,
     /// since the plugin's are some seconds old.
+    /// What the management plugin tells when AMQP does not answer: all but the messages.
+    mutating func addAlone(_ seen: ManagementView) {
+        for name in seen.exchanges.keys { exchanges[name] = Exchange() }
+        for name in seen.queues.keys {
+            queues[name] = Queue(messages: 0, consumers: seen.consumers.count { $0.queue == name })
+        }
+        add(seen)
+    }
+
     mutating func add(_ seen: ManagementView) {
         for (name, traits) in seen.exchanges { exchanges[name, default: Exchange()].traits = traits }
         // One that appeared in between counts as missing still, as all of it was seen at one moment.

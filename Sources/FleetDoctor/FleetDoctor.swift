@@ -54,7 +54,15 @@ public struct FleetDoctor: Sendable {
         if let address = configuration.management {
             do {
                 let seen = try await ManagementProbe(address, virtualHost: configuration.amqp.virtualHost).look(&unseen)
-                broker?.add(seen)
+                if broker == nil {
+                    var alone = BrokerState(
+                        endpoints: configuration.amqp.endpoints, virtualHost: configuration.amqp.virtualHost)
+                    alone.addAlone(seen)
+                    broker = alone
+                    unseen.append("messages in queues: AMQP does not answer")
+                } else {
+                    broker?.add(seen)
+                }
             } catch {
                 unreachable.append("the management plugin: \(error); check management.url (GAIA_MANAGEMENT_URL)")
             }

@@ -81,11 +81,7 @@ struct ManagementClient: Sendable {
 
     /// As in `Mon, 30 Nov 2026 12:00:00 GMT`.
     private static func date(_ text: String) -> Date? {
-        let format = DateFormatter()
-        format.locale = Locale(identifier: "en_US_POSIX")
-        format.timeZone = TimeZone(secondsFromGMT: 0)
-        format.dateFormat = "EEE, dd MMM yyyy HH:mm:ss 'GMT'"
-        return format.date(from: text)
+        CurlResponse.unixSeconds(httpDate: text).map { Date(timeIntervalSince1970: Double($0)) }
     }
 }
 

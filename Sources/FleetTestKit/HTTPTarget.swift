@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import TestPatience
 
 /// An HTTP server of the test's own, which answers when the test says so.
 public final class HTTPTarget: Sendable {

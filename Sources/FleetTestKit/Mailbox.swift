@@ -2,6 +2,7 @@ import AMQPClient
 import FleetBroker
 import Foundation
 import Synchronization
+import TestPatience
 
 /// What the fleet has published so far: results, events, and answers to a reply queue of the test's own.
 public final class Mailbox: Sendable {

@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import Synchronization
+import TestPatience
 
 /// The built executables, as processes of their own.
 public enum Program {

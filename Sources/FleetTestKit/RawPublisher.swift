@@ -1,6 +1,7 @@
 import AMQPClient
 import Dispatch
 import Glibc
+import TestPatience
 
 /// Publishes frames byte by byte, as a broken or hostile client may: one connection, one channel, with confirms.
 public struct RawPublisher: Sendable {

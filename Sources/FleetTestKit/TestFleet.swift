@@ -8,6 +8,7 @@ import Logging
 import PostgresClient
 import ServiceLifecycle
 import Synchronization
+import TestPatience
 
 /// Workers and dispatchers in this process, on a virtual host and a database of their own.
 public final class TestFleet: Sendable {

@@ -1,4 +1,5 @@
 import FleetModel
+import TestPatience
 
 /// The kind of job that tests run: its handler is given with the definition.
 public struct Work: JobParameters, Equatable {

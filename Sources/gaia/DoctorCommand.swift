@@ -106,12 +106,18 @@ struct ExaminationView: Encodable {
     var text: String {
         var parts: [String] = []
         if !seen.isEmpty { parts.append(seen.joined(separator: "\n")) }
-        parts += findings.map { finding in
-            """
-            \(finding.level.padding(toLength: 9, withPad: " ", startingAt: 0))\(finding.code)  \(finding.place)
-            \(Self.wrapped(finding.message, "         ", "         "))
-            \(Self.wrapped(finding.remedy, "         → ", "           "))
-            """
+        parts += groups.map { group in
+            let finding = group[0]
+            var lines = [
+                "\(finding.level.padding(toLength: 9, withPad: " ", startingAt: 0))\(finding.code)  \(finding.place)",
+                Self.wrapped(finding.message, "         ", "         "),
+                Self.wrapped(finding.remedy, "         → ", "           "),
+            ]
+            if group.count > 1 {
+                let places = group.dropFirst().map(\.place).joined(separator: ", ")
+                lines.append(Self.wrapped("Likewise: \(places)", "         ", "           "))
+            }
+            return lines.joined(separator: "\n")
         }
         if !unseen.isEmpty {
             parts.append(
@@ -123,6 +129,23 @@ struct ExaminationView: Encodable {
         }
         parts.append(summary)
         return parts.joined(separator: "\n\n")
+    }
+
+    /// Those that differ in nothing but the place stand together.
+    private var groups: [[Entry]] {
+        var groups: [[Entry]] = []
+        var indices: [[String]: Int] = [:]
+        for finding in findings {
+            let name = finding.place.split(separator: " ").last.map(String.init) ?? ""
+            let kind = [finding.code] + [finding.message, finding.remedy].map { $0.replacing(name, with: "…") }
+            if let index = indices[kind] {
+                groups[index].append(finding)
+            } else {
+                indices[kind] = groups.count
+                groups.append([finding])
+            }
+        }
+        return groups
     }
 
     private var summary: String {

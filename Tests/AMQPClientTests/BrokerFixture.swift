@@ -3,6 +3,7 @@ import FleetStack
 import Foundation
 import Logging
 import Synchronization
+import TestPatience
 import Testing
 
 /// The broker that tests share: the one the environment names, else one started for this run.
@@ -92,16 +93,6 @@ func within<Result: Sendable>(
     }
 }
 
-/// Polls a condition until it holds or the limit is over.
-func eventually(within limit: Duration, _ condition: () async throws -> Bool) async throws -> Bool {
-    let deadline = ContinuousClock.now + limit
-    while ContinuousClock.now < deadline {
-        if try await condition() { return true }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    return try await condition()
-}
-
 /// Collects what happens to a link.
 final class EventLog: Sendable {
     private let events = Mutex<[AMQPLinkEvent]>([])
@@ -110,8 +101,15 @@ final class EventLog: Sendable {
         { event in self.events.withLock { $0.append(event) } }
     }
 
-    func has(_ fits: @escaping @Sendable (AMQPLinkEvent) -> Bool, within limit: Duration) async throws -> Bool {
-        try await eventually(within: limit) { events.withLock { $0.contains(where: fits) } }
+    func has(
+        _ fits: @escaping @Sendable (AMQPLinkEvent) -> Bool, within limit: Duration = patienceOfTests
+    ) async throws -> Bool {
+        do {
+            try await eventually("an event of the link", within: limit) {
+                events.withLock { $0.contains(where: fits) }
+            }
+            return true
+        } catch is NotInTime { return false }
     }
 
     var generations: [UInt32] {

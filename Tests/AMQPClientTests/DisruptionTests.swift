@@ -1,6 +1,7 @@
 import AMQPClient
 import FleetStack
 import Foundation
+import TestPatience
 import Testing
 
 /// One broker for the tests that break it, started and removed around the suite.
@@ -68,37 +69,36 @@ struct BreakableBroker: SuiteTrait, TestScoping {
                 let first = try await consumer.take(10)
                 #expect(first.allSatisfy { $0.tag.generation == 1 })
                 consumer.acknowledge(first[..<3].map(\.tag))
-                #expect(
-                    try await eventually(within: .seconds(10)) {
-                        try await broker.control([
-                            "list_queues", "--vhost", configuration.virtualHost, "messages", "--silent",
-                        ])
-                        .contains("7")
-                    })
+                try await eventually("the three to be gone") {
+                    try await broker.control([
+                        "list_queues", "--vhost", configuration.virtualHost, "messages", "--silent",
+                    ])
+                    .contains("7")
+                }
                 try await broker.stop()
                 #expect(
                     try await publisherEvents.has(
-                        { if case .disconnected = $0 { true } else { false } }, within: .seconds(20)))
+                        { if case .disconnected = $0 { true } else { false } }))
                 // Published while there is no broker: it waits.
                 async let waiting = publisher.publish([message("q", "10")])
                 try await broker.startAgain()
                 #expect(await waiting == [.confirmed])
-                #expect(try await consumerEvents.has(connected(2), within: .seconds(60)))
+                #expect(try await consumerEvents.has(connected(2)))
 
                 // Were they not dropped, they would name tags of the new link and take its messages away.
                 consumer.acknowledge(first.map(\.tag))
-                let second = try await consumer.take(8, within: .seconds(60))
+                let second = try await consumer.take(8)
                 #expect(second.allSatisfy { $0.tag.generation == 2 })
                 #expect(second.map(\.properties.messageID).sorted { Int($0!)! < Int($1!)! } == (3...10).map { "\($0)" })
                 #expect(second.filter(\.redelivered).count == 7)
             }
         }
         // All eight were left unsettled, in spite of the stale acknowledgements.
-        #expect(try await eventually(within: .seconds(10)) { try await status("q", configuration)?.messages == 8 })
+        try await eventually("all eight to be ready") { try await status("q", configuration)?.messages == 8 }
         try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 20)]) { consumer in
             consumer.acknowledge(try await consumer.take(8).map(\.tag))
         }
-        #expect(try await eventually(within: .seconds(10)) { try await status("q", configuration)?.messages == 0 })
+        try await eventually("the queue to be empty") { try await status("q", configuration)?.messages == 0 }
     }
 
     @Test func `what was on its way when the broker was killed is unknown or confirmed, never lost silently`()
@@ -115,12 +115,11 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             _ = try await broker.control(["eval", "mnesia:sync_log()."])
             let total = 50_000
             async let outcomes = publisher.publish((0..<total).map { message("q", "\($0)", mandatory: true) })
-            #expect(
-                try await eventually(within: .seconds(20)) {
-                    try await status("q", configuration)?.messages ?? 0 > 2000
-                })
+            try await eventually("two thousand to be there") {
+                try await status("q", configuration)?.messages ?? 0 > 2000
+            }
             try broker.kill()
-            #expect(try await events.has({ if case .disconnected = $0 { true } else { false } }, within: .seconds(20)))
+            #expect(try await events.has({ if case .disconnected = $0 { true } else { false } }))
             try await broker.startAgain()
             let all = await outcomes
             #expect(all.count == total)
@@ -130,11 +129,10 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             #expect(unknown > 0 && unknown <= 2000)
             // The whole is there: each confirmed message once, each doubtful one at most once.
             let confirmed = all.count - unknown
-            #expect(
-                try await eventually(within: .seconds(20)) {
-                    let messages = try await status("q", configuration)?.messages ?? 0
-                    return messages > confirmed && messages <= total + 1
-                })
+            try await eventually("the whole to be there") {
+                let messages = try await status("q", configuration)?.messages ?? 0
+                return messages > confirmed && messages <= total + 1
+            }
         }
     }
 
@@ -151,7 +149,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
                 let body = [UInt8](repeating: 1, count: 1 << 20)
                 async let held = publisher.publish(
                     (0..<24).map { _ in AMQPMessage(exchange: "", routingKey: "q", body: body) })
-                #expect(try await events.has({ if case .blocked = $0 { true } else { false } }, within: .seconds(10)))
+                #expect(try await events.has({ if case .blocked = $0 { true } else { false } }))
                 #expect(publisher.isBlocked)
                 async let waiting = publisher.publish([message("q", "waiting")])
                 #expect(await waiting.allSatisfy(\.isNotSent))
@@ -181,21 +179,20 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         try await withConsumer(
             configuration, [AMQPSubscription(queue: "q", prefetch: 20)], topology: topology, events: events
         ) { consumer in
-            #expect(try await events.has(connected(1), within: .seconds(20)))
+            #expect(try await events.has(connected(1)))
             try await broker.pause()
             let paused = ContinuousClock.now
             do {
                 #expect(
                     try await events.has(
-                        { if case .disconnected(let error) = $0 { error.kind == .timeout } else { false } },
-                        within: .seconds(20)))
+                        { if case .disconnected(let error) = $0 { error.kind == .timeout } else { false } }))
                 #expect(ContinuousClock.now - paused < .seconds(12))
                 try broker.resume()
             } catch {
                 try broker.resume()
                 throw error
             }
-            #expect(try await events.has(connected(2), within: .seconds(30)))
+            #expect(try await events.has(connected(2)))
             try await withPublisher(configuration) { publisher in
                 #expect(await publisher.publish([message("q", "1")]) == [.confirmed])
             }
@@ -231,7 +228,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
                             } else {
                                 false
                             }
-                        }, within: .seconds(20)))
+                        }))
                 #expect(ContinuousClock.now - paused < .seconds(15))
                 try broker.resume()
             } catch {
@@ -253,7 +250,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
         let publisher = AMQPPublisher(
             configuration: configuration, topology: topology, logger: testLogger, onEvent: events.record)
         async let running: Void = publisher.run()
-        #expect(try await events.has(connected(1), within: .seconds(20)))
+        #expect(try await events.has(connected(1)))
         try await broker.pause()
         async let outcomes = publisher.publish([message("q", "1")])
         let began = ContinuousClock.now
@@ -279,7 +276,7 @@ struct BreakableBroker: SuiteTrait, TestScoping {
             #expect(got.last?.body == big)
             consumer.acknowledge(got.map(\.tag))
         }
-        #expect(try await eventually(within: .seconds(10)) { try await status("q", configuration)?.messages == 0 })
+        try await eventually("the queue to be empty") { try await status("q", configuration)?.messages == 0 }
 
         var wrong = configuration
         // An authority that nobody here has signed with, or the system's when there is one.

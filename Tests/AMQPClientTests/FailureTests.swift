@@ -1,4 +1,5 @@
 import AMQPClient
+import TestPatience
 import Testing
 
 /// What time cannot mend is thrown; what it can is waited for.
@@ -91,8 +92,7 @@ import Testing
         async let running: Void = consumer.run()
         #expect(
             try await events.has(
-                { if case .retrying(_, let error) = $0 { error.kind == .unreachable } else { false } },
-                within: .seconds(10)))
+                { if case .retrying(_, let error) = $0 { error.kind == .unreachable } else { false } }))
         #expect(consumer.currentGeneration == 0)
         let began = ContinuousClock.now
         await consumer.close()
@@ -106,7 +106,7 @@ import Testing
             let events = EventLog()
             let publisher = AMQPPublisher(configuration: configuration, logger: testLogger, onEvent: events.record)
             let running = Task { try await publisher.run() }
-            #expect(try await events.has({ if case .connected = $0 { true } else { false } }, within: .seconds(10)))
+            #expect(try await events.has({ if case .connected = $0 { true } else { false } }))
             running.cancel()
             try await running.value
             #expect(!publisher.isConnected)
@@ -126,7 +126,7 @@ import Testing
                             } else {
                                 false
                             }
-                        }, within: .seconds(10)))
+                        }))
                 let topology = AMQPTopology(queues: [AMQPQueue(name: "q")])
                 try await withPublisher(configuration, topology: topology) { publisher in
                     #expect(await publisher.publish([message("q", "1")]) == [.confirmed])
@@ -148,10 +148,10 @@ import Testing
             let (first, second) = (EventLog(), EventLog())
             let shared = [AMQPSubscription(queue: "shared", prefetch: 10)]
             try await withConsumer(configuration, shared, events: first) { (_: AMQPConsumer) async throws -> Void in
-                #expect(try await first.has(isUp, within: .seconds(10)))
+                #expect(try await first.has(isUp))
                 let all = ["new", "full", "shared"].map { AMQPSubscription(queue: $0, prefetch: 10) }
                 try await withConsumer(configuration, all, events: second) { (_: AMQPConsumer) async throws -> Void in
-                    #expect(try await second.has(isUp, within: .seconds(10)))
+                    #expect(try await second.has(isUp))
                 }
             }
             #expect(first.foundIdle == ["shared"])
@@ -167,18 +167,16 @@ import Testing
             try await withConsumer(configuration, subscriptions, topology: topology, events: events) { consumer in
                 try await withPublisher(configuration) { publisher in
                     #expect(
-                        try await events.has({ if case .connected = $0 { true } else { false } }, within: .seconds(10)))
+                        try await events.has({ if case .connected = $0 { true } else { false } }))
                     #expect(await publisher.publish([message("q", "before", mandatory: true)]) == [.confirmed])
                     let before = try await consumer.take(1)
                     try await AMQPSession.withConnection(configuration) { try await $0.deleteQueue("q") }
                     #expect(
                         try await events.has(
-                            { if case .consumerCancelled(queue: "q") = $0 { true } else { false } },
-                            within: .seconds(10)))
-                    #expect(
-                        try await eventually(within: .seconds(20)) {
-                            try await status("q", configuration)?.consumers == 1
-                        })
+                            { if case .consumerCancelled(queue: "q") = $0 { true } else { false } }))
+                    try await eventually("the consumer to be back") {
+                        try await status("q", configuration)?.consumers == 1
+                    }
                     // Its queue is gone, and the broker takes no offence.
                     consumer.acknowledge(before.map(\.tag))
                     #expect(
@@ -214,24 +212,21 @@ import Testing
                     let isWaiting: @Sendable (AMQPLinkEvent) -> Bool = {
                         if case .retrying(_, let error) = $0 { error.kind == .topologyMissing } else { false }
                     }
-                    #expect(try await events.has(isWaiting, within: .seconds(10)))
+                    #expect(try await events.has(isWaiting))
                     try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
-                    #expect(
-                        try await eventually(within: .seconds(20)) {
-                            try await status("q", configuration)?.consumers == 1
-                        })
+                    try await eventually("the consumer to find its queue") {
+                        try await status("q", configuration)?.consumers == 1
+                    }
 
                     // A queue that goes and comes back is consumed again.
                     try await AMQPSession.withConnection(configuration) { try await $0.deleteQueue("q") }
                     #expect(
                         try await events.has(
-                            { if case .consumerCancelled(queue: "q") = $0 { true } else { false } },
-                            within: .seconds(10)))
+                            { if case .consumerCancelled(queue: "q") = $0 { true } else { false } }))
                     try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
-                    #expect(
-                        try await eventually(within: .seconds(20)) {
-                            try await status("q", configuration)?.consumers == 1
-                        })
+                    try await eventually("the consumer to find its queue again") {
+                        try await status("q", configuration)?.consumers == 1
+                    }
                     try await withPublisher(limited, topology: topology) { publisher in
                         let fanned = AMQPMessage(exchange: "e", routingKey: "", mandatory: true, body: [1])
                         #expect(await publisher.publish([fanned]) == [.confirmed])

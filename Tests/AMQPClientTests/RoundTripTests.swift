@@ -1,5 +1,6 @@
 import AMQPClient
 import FleetModel
+import TestPatience
 import Testing
 
 /// What goes through a real broker comes out as it went in.
@@ -99,10 +100,9 @@ import Testing
                 #expect(order == (0..<total).map(String.init))
             }
             // What closing left unacknowledged would be ready again, for good. The figures of a quorum queue lag a little.
-            #expect(
-                try await eventually(within: .seconds(10)) {
-                    try await status("q", configuration) == AMQPQueueStatus(messages: 0, consumers: 0)
-                })
+            try await eventually("the queue to be empty") {
+                try await status("q", configuration) == AMQPQueueStatus(messages: 0, consumers: 0)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import Glibc
+import TestPatience
 
 /// The real nginx, on free ports, with everything it needs in a directory of its own; one process, ended with this one.
 final class Nginx: Sendable {
@@ -46,7 +47,7 @@ final class Nginx: Sendable {
             try write(Self.configuration(port, securePort), "nginx.conf")
             let child = try ChildProcess.start(
                 executable: "nginx", arguments: ["-p", directory, "-c", "nginx.conf", "-e", "stderr"], output: .capture)
-            if try await child.awaitOutput(containing: "epoll", within: .seconds(30)) {
+            if try await child.awaitOutput(containing: "epoll", within: patienceOfTests) {
                 (self.port, self.securePort, process) = (port, securePort, child)
                 return
             }

@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import Glibc
+import TestPatience
 
 /// A process of Resources/server.py, shared by the tests of this process and ended by its end.
 final class WebService: Sendable {
@@ -32,7 +33,7 @@ final class WebService: Sendable {
             "Resources/server.py"
         ).path
         process = try ChildProcess.start(executable: "python3", arguments: [script], output: .capture)
-        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        _ = try await process.awaitOutput(containing: "\n", within: patienceOfTests)
         guard let port = UInt16(process.standardOutput.filter { !$0.isWhitespace }) else {
             throw Failure(description: "the server named no port: \(process.capturedOutput)")
         }

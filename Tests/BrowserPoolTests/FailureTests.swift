@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import PageServer
 import Synchronization
+import TestPatience
 import Testing
 
 extension Browsers {

@@ -3,6 +3,7 @@ import DevTools
 import Glibc
 import PageServer
 import Synchronization
+import TestPatience
 import Testing
 
 /// Numbers in the order in which they were noted.

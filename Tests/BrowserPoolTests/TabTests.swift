@@ -3,6 +3,7 @@ import DevTools
 import Foundation
 import Glibc
 import PageServer
+import TestPatience
 import Testing
 
 extension Browsers {

@@ -1,6 +1,7 @@
 import DevTools
 import FleetModel
 import Foundation
+import TestPatience
 import Testing
 
 @testable import BrowserSubsystem
@@ -118,16 +119,5 @@ extension BrowserTests {
             #expect(failure.code == code, "\(failure)")
             #expect(failure.kind == kind)
         }
-    }
-}
-
-/// Asks again and again until the answer is yes, within a bound.
-func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
-    async throws
-{
-    let deadline = ContinuousClock.now + limit
-    while !(try await condition()) {
-        guard ContinuousClock.now < deadline else { throw Failure("not within \(limit): \(what)") }
-        try await Task.sleep(for: .milliseconds(5))
     }
 }

@@ -1,5 +1,6 @@
 import FleetModel
 import Foundation
+import TestPatience
 import Testing
 
 @testable import BrowserSubsystem

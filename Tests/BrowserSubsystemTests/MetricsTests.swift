@@ -14,7 +14,7 @@ struct MetricsTests {
             let url = server.url("save")
             _ = try await desk.visit(VisitParameters(url: url, screenshot: ScreenshotWish()))
             _ = try await desk.failure(VisitParameters(url: url, evaluate: "nothing.at.all"))
-            _ = try await desk.script(url, .click(selector: "#save", count: 1), .wait(.milliseconds(2_000)))
+            _ = try await desk.script(url, .click(selector: "#save", count: 1))
             var failing = Desk.parameters(url, [.click(selector: "#nowhere", count: 1)])
             failing.steps[1].timeoutMilliseconds = 300
             _ = try await desk.failure(failing)

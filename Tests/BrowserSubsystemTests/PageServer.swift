@@ -1,5 +1,6 @@
 import FleetStack
 import Foundation
+import TestPatience
 
 struct Failure: Error, CustomStringConvertible {
     let description: String
@@ -25,7 +26,7 @@ final class PageServer: Sendable {
     private init() async throws {
         process = try ChildProcess.start(
             executable: "python3", arguments: [Self.resource("server.py")], output: .capture)
-        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        _ = try await process.awaitOutput(containing: "\n", within: patienceOfTests)
         guard let port = Int(process.standardOutput.filter { !$0.isWhitespace }) else {
             throw Failure("the server named no port: \(process.capturedOutput)")
         }

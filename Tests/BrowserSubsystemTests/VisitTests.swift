@@ -71,6 +71,17 @@ extension BrowserTests {
             #expect(failure.kind == (status == 404 ? .permanent : .transient))
         }
 
+        @Test(
+            "A page whose server asks to be left alone for a while fails the job for as long",
+            arguments: [429, 503, 500])
+        func retryAfter(_ status: Int) async throws {
+            let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
+            let failure = try await desk.failure(
+                VisitParameters(url: server.url("status?status=\(status)&after=40"), failOnStatus: true))
+            #expect(failure.code == "browser.status-\(status)")
+            #expect(failure.kind == (status == 500 ? .transient : .throttled(retryAfter: .seconds(40))))
+        }
+
         @Test("An element is waited for that comes late")
         func selector() async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)

@@ -1,5 +1,6 @@
 import CurlClient
 import Glibc
+import TestPatience
 import Testing
 
 extension ServerTests {

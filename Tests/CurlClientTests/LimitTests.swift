@@ -1,4 +1,5 @@
 import CurlClient
+import TestPatience
 import Testing
 
 extension ServerTests {

@@ -1,6 +1,7 @@
 import CurlClient
 import Foundation
 import Synchronization
+import TestPatience
 import Testing
 
 extension ServerTests {
@@ -324,7 +325,7 @@ extension TestServer {
     /// Waits until /flow waits for its client, for many looks on end, or has written all; says what it has written.
     fileprivate func flowStopped(total: Int) async throws -> Int {
         var (looks, flowed) = (0, 0)
-        try await CurlClientTests.eventually("the flow stops", within: .seconds(30)) {
+        try await TestPatience.eventually("the flow stops") {
             let stats = try await self.stats()
             looks = stats.isBlocked && stats.flowed == flowed ? looks + 1 : 0
             flowed = stats.flowed

@@ -3,6 +3,7 @@ import FleetStack
 import Foundation
 import Glibc
 import Synchronization
+import TestPatience
 import Testing
 
 /// One after the other: most tests here have a server process of their own and look at times.
@@ -60,7 +61,7 @@ final class TestServer: Sendable {
             "Resources/server.py"
         ).path
         process = try ChildProcess.start(executable: "python3", arguments: [script] + arguments, output: .capture)
-        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        _ = try await process.awaitOutput(containing: "\n", within: patienceOfTests)
         let ports = process.standardOutput.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
         guard ports.count == 2 else {
             try await process.stop()
@@ -88,24 +89,13 @@ final class TestServer: Sendable {
 
     /// Waits until the server's counts are as the condition says.
     func eventually(_ what: String, _ condition: (Stats) -> Bool) async throws {
-        try await CurlClientTests.eventually(what) { condition(try await self.stats()) }
+        try await TestPatience.eventually(what) { condition(try await self.stats()) }
     }
 }
 
 struct Failure: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
-}
-
-/// Asks again and again until the answer is yes, within a bound.
-func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
-    async throws
-{
-    let deadline = ContinuousClock.now + limit
-    while !(try await condition()) {
-        guard ContinuousClock.now < deadline else { throw Failure("not within \(limit): \(what)") }
-        try await Task.sleep(for: .milliseconds(2))
-    }
 }
 
 /// A client that is closed at the end, whatever the end is.

@@ -4,6 +4,7 @@ import FleetStack
 import Glibc
 import PageServer
 import Synchronization
+import TestPatience
 import Testing
 
 @testable import EgressProxy
@@ -40,7 +41,7 @@ private func curl(_ gate: EgressGate, _ url: String, user: String? = nil) async 
     -> (status: ChildProcess.ExitStatus, text: String)
 {
     let process = try startCurl(gate, url, user: user)
-    guard let status = await process.exitStatus(within: .seconds(90)) else {
+    guard let status = await process.exitStatus(within: patienceOfTests) else {
         throw ServerFailure("curl does not end")
     }
     return (status, process.standardOutput)
@@ -195,11 +196,11 @@ struct GateTests {
                         "curl -s --socks5-hostname 127.0.0.1:\(gate.port) --noproxy '' \(server.url) | "
                             + "{ head -c 100000; dd bs=3000 status=none; } | cksum",
                     ], output: .capture)
-                #expect(await sum.exitStatus(within: .seconds(90)) == .exited(0))
+                #expect(await sum.exitStatus(within: patienceOfTests) == .exited(0))
                 let direct = try ChildProcess.start(
                     executable: "/bin/sh", arguments: ["-c", "curl -s --noproxy '*' \(server.url) | cksum"],
                     output: .capture)
-                #expect(await direct.exitStatus(within: .seconds(90)) == .exited(0))
+                #expect(await direct.exitStatus(within: patienceOfTests) == .exited(0))
                 #expect(sum.standardOutput == direct.standardOutput)
             }
         }
@@ -264,7 +265,7 @@ struct GateTests {
                 let theirs = try startCurl(other, server.url)
                 try await eventually("both are through") { gate.report.open == 1 && other.report.open == 1 }
                 gate.close()
-                #expect(await mine.exitStatus(within: .seconds(60)) == .exited(52))
+                #expect(await mine.exitStatus(within: patienceOfTests) == .exited(52))
                 #expect(other.report.open == 1)
                 #expect(try await curl(gate, server.url).status == .exited(7), "nobody listens any more")
                 try await theirs.stop()

@@ -3,6 +3,7 @@ import FleetStack
 import Foundation
 import Glibc
 import RootedFiles
+import TestPatience
 import Testing
 
 @testable import FileSubsystem
@@ -122,7 +123,7 @@ struct KilledWriterTests {
         try workplace.write("old", to: "root/file")
         let writer = try ChildProcess.start(
             executable: Self.program(), arguments: ["half", workplace.at("root"), "file", "1"], output: .capture)
-        try #require(try await writer.awaitOutput(containing: "half written", within: .seconds(60)))
+        try #require(try await writer.awaitOutput(containing: "half written", within: patienceOfTests))
         #expect(try workplace.names().count == 2)
         try writer.signal(SIGKILL)
         #expect(await writer.exitStatus() == .signalled(SIGKILL))

@@ -3,6 +3,7 @@ import FleetDemoTarget
 import Foundation
 import Logging
 import ServiceLifecycle
+import TestPatience
 import Testing
 
 @Suite("The demo's target", .serialized)
@@ -203,14 +204,4 @@ struct DemoTargetTests {
 
 extension CurlResponse {
     fileprivate var text: String { String(decoding: body, as: UTF8.self) }
-}
-
-private func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
-    async throws
-{
-    let deadline = ContinuousClock.now + limit
-    while !(try await condition()) {
-        try #require(ContinuousClock.now < deadline, "not within \(limit): \(what)")
-        try await Task.sleep(for: .milliseconds(2))
-    }
 }

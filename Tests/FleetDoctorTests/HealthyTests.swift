@@ -1,6 +1,7 @@
 import FleetBroker
 import FleetTestKit
 import Foundation
+import TestPatience
 import Testing
 
 @testable import FleetDoctor
@@ -66,6 +67,8 @@ struct HealthyTests {
             let missing = try await run(["--only", "queue-missing"], settings)
             #expect(missing.status == 1)
             #expect(missing.output.contains("queue gaia.jobs.api") && missing.output.contains("gaia topology apply"))
+            #expect(missing.output.contains("Likewise: queue gaia.jobs."))
+            #expect(missing.output.components(separatedBy: "queue-missing").count == 2, "\(missing.output)")
             try await ward.ask("DELETE", "/api/policies/\(ward.place.name)/gaia-set-aside")
             try await eventually("the policy to be gone") {
                 try await run(["--only", "queue-unlimited"], settings).output.contains("warning")
@@ -83,6 +86,13 @@ struct HealthyTests {
             let noBroker = try await run([], settings)
             #expect(noBroker.status == 69)
             #expect(noBroker.output.contains("the broker:") && noBroker.output.contains("PostgreSQL"))
+            var elsewhere = try #require(URLComponents(string: try ward.guarded.url(.monitor)))
+            elsewhere.port = 1
+            settings = try environment(ward, management: ward.place.stack.managementURL)
+            settings["GAIA_AMQP_URL"] = elsewhere.string
+            let noAMQP = try await run(["--only", "queue-missing"], settings)
+            #expect(noAMQP.status == 69)
+            #expect(noAMQP.output.contains("the broker:") && noAMQP.output.contains("queue gaia.jobs.api"))
             settings = try environment(ward, management: "http://127.0.0.1:1")
             settings["GAIA_DATABASE_URL"] = "postgres://127.0.0.1:1/none"
             let noDatabase = try await run([], settings)

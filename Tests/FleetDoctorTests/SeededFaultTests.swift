@@ -4,6 +4,7 @@ import FleetModel
 import FleetStore
 import FleetTestKit
 import PostgresClient
+import TestPatience
 import Testing
 
 @testable import FleetDoctor

@@ -5,6 +5,7 @@ import FleetStack
 import FleetTestKit
 import FleetWorker
 import Foundation
+import TestPatience
 import Testing
 
 @testable import FleetDoctor
@@ -102,7 +103,7 @@ struct Ward: Sendable {
     ) async throws {
         var last: Examination?
         do {
-            try await eventually("just the faults \(faults.map(\.code).sorted())", within: .seconds(45)) {
+            try await eventually("just the faults \(faults.map(\.code).sorted())") {
                 let examination = try await examine(change)
                 last = examination
                 return examination.unreachable.isEmpty && Set(examination.findings.map(\.fault)) == faults

@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import Glibc
+import TestPatience
 import Testing
 
 @Suite("A child process")
@@ -58,7 +59,7 @@ struct ChildProcessTests {
             arguments: ["-c", "sleep 1000 & echo $!"],
             output: .capture
         )
-        #expect(await child.exitStatus(within: .seconds(20)) == .exited(0))
+        #expect(await child.exitStatus(within: patienceOfTests) == .exited(0))
         let sleeper = try #require(Int32(child.standardOutput.filter(\.isNumber)))
         #expect(kill(sleeper, SIGKILL) == 0)
     }
@@ -136,7 +137,7 @@ struct ChildProcessTests {
             arguments: ["-c", "trap '' TERM; echo ready; while :; do sleep 1; done"],
             output: .capture
         )
-        #expect(try await child.awaitOutput(containing: "ready", within: .seconds(20)))
+        #expect(try await child.awaitOutput(containing: "ready", within: patienceOfTests))
         #expect(try await child.stop(grace: .milliseconds(50)) == .signalled(SIGKILL))
     }
 

@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import Glibc
+import TestPatience
 import Testing
 
 extension ServerTests {
@@ -139,7 +140,7 @@ extension ServerTests {
                 ],
                 output: .capture
             )
-            #expect(await child.exitStatus(within: .seconds(30)) == .exited(0))
+            #expect(await child.exitStatus(within: patienceOfTests) == .exited(0))
             #expect(child.standardOutput.contains("Verification: OK"))
         }
     }

@@ -1,6 +1,7 @@
 import FleetModel
 import FleetStore
 import PostgresClient
+import TestPatience
 import Testing
 
 private let failure = JobFailure(.transient, code: "t", message: "later")
@@ -269,7 +270,7 @@ struct ClaimTests {
             let scans = PostgresStatement(
                 name: "test-scans",
                 sql: "select n_tup_upd, n_tup_hot_upd, seq_tup_read from pg_stat_user_tables where relname = 'job'")
-            try await ledger.eventually {
+            try await eventually("the figures to arrive") {
                 _ = try await ledger.pool.execute(flush)
                 let row = try #require(try await ledger.pool.execute(scans).first)
                 guard try row.get(0, as: Int64.self) == 4_000 else { return false }

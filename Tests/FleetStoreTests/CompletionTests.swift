@@ -1,6 +1,7 @@
 import FleetModel
 import FleetStore
 import PostgresClient
+import TestPatience
 import Testing
 
 private let failure = JobFailure(.transient, code: "t", message: "later")
@@ -251,7 +252,7 @@ struct CompletionTests {
                     where key = 'k' and token = \(owned.token)
                     """)
                 let parking = Task { try await ledger.store.classify([Ledger.request("k", replyTo: "r")], by: other) }
-                try await ledger.eventually { try await Self.blocked(ledger) == 1 }
+                try await eventually("the parking to wait") { try await Self.blocked(ledger) == 1 }
                 return parking
             }
             #expect(try await parking.value.first?.result?.output == "7")
@@ -269,9 +270,9 @@ struct CompletionTests {
                 try await session.script(
                     "insert into gaia.waiter (subsystem, key, reply_to, correlation_id) values ('test', 'k', 'r', 'k')")
                 let parking = Task { try await ledger.store.classify([Ledger.request("k", replyTo: "r")], by: other) }
-                try await ledger.eventually { try await Self.blocked(ledger) == 1 }
+                try await eventually("the parking to wait") { try await Self.blocked(ledger) == 1 }
                 let ending = Task { try await ledger.complete("k", owned, .succeed(output: "7")) }
-                try await ledger.eventually { try await Self.blocked(ledger) == 2 }
+                try await eventually("both to wait") { try await Self.blocked(ledger) == 2 }
                 try await session.script("delete from gaia.waiter")
                 return (parking, ending)
             }

@@ -1,6 +1,7 @@
 import FleetModel
 import FleetStore
 import PostgresClient
+import TestPatience
 import Testing
 
 @Suite("Leases")
@@ -117,7 +118,7 @@ struct LeaseTests {
                     #expect(!isHeld, "a life is held once")
                 }
                 await life.close()
-                try await ledger.eventually {
+                try await eventually("the worker to be missed") {
                     try await Self.missing(ledger) == [Missing(owner: worker, name: "w", expired: false)]
                 }
             }
@@ -133,7 +134,9 @@ struct LeaseTests {
             #expect(try await FleetStore.holdLiveness(of: worker.worker, on: session))
             try await ledger.pool.script("select pg_terminate_backend(\(session.backendProcessID()))")
             #expect(await life.closed() != nil)
-            try await ledger.eventually { try await ledger.store.missingWorkers().map(\.owner) == [worker] }
+            try await eventually("the worker to be missed") {
+                try await ledger.store.missingWorkers().map(\.owner) == [worker]
+            }
             await life.close()
         }
     }
@@ -273,7 +276,7 @@ struct LeaseTests {
                             select count(*) from pg_stat_activity
                             where datname = current_database() and wait_event_type = 'Lock'
                             """)
-                    try await ledger.eventually {
+                    try await eventually("the other to wait") {
                         // Not in the transaction, which would see the same answer for ever.
                         try await ledger.pool.execute(waiting).single().get(0, as: Int64.self) == 1
                     }
@@ -303,10 +306,10 @@ struct LeaseTests {
             let follower = try await second.connect()
             #expect(try await !FleetStore.takeLeadership(on: follower))
             await first.close()
-            try await ledger.eventually { try await FleetStore.takeLeadership(on: follower) }
+            try await eventually("the follower to lead") { try await FleetStore.takeLeadership(on: follower) }
             #expect(try await ledger.store.beginTerm(name: "d2") == 2)
             await second.close()
-            try await ledger.eventually { try await ledger.store.leader()?.leads == false }
+            try await eventually("nobody to lead") { try await ledger.store.leader()?.leads == false }
         }
     }
 

@@ -181,15 +181,6 @@ extension Ledger {
     }
 
     func waiters(_ key: String) async throws -> [Waiter] { try await store.waiters(of: [Self.identity(key)]) }
-
-    /// Polls until `condition` holds, for what another process does in its own time.
-    func eventually(within limit: Duration = .seconds(120), _ condition: () async throws -> Bool) async throws {
-        let end = ContinuousClock.now + limit
-        while try await !condition() {
-            try #require(ContinuousClock.now < end, "it has not come true within \(limit)")
-            try await Task.sleep(for: .milliseconds(10))
-        }
-    }
 }
 
 extension ClaimAnswer {

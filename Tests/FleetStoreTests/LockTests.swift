@@ -1,6 +1,7 @@
 import FleetModel
 import FleetStore
 import PostgresClient
+import TestPatience
 import Testing
 
 extension Ledger {
@@ -234,7 +235,7 @@ struct LockTests {
                             asked = zip(asked, answers).filter { $1 == .busy }.map(\.0)
                         }
                         var open = questions.map { LockRequest(name: $0.name, request: $0.request) }
-                        try await ledger.eventually {
+                        try await eventually("all to be let go") {
                             let left = try await ledger.store.leaveLocks(open, by: worker)
                             open = zip(open, left).filter { $1 == .busy }.map(\.0)
                             return open.isEmpty
@@ -365,7 +366,7 @@ struct LockGuardTests {
                     #expect(try await ledger.leave("n", 1, by: one) == .busy)
                     #expect(try await ledger.store.locks().map(\.isLive) == [false])
                     group.addTask { try await ledger.store.forceLock("n", token: token) }
-                    try await ledger.eventually {
+                    try await eventually("the other to wait") {
                         try await ledger.count(
                             "pg_stat_activity where wait_event_type = 'Lock' and query like '%lock_force%'") == 1
                     }

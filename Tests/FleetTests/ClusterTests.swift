@@ -5,6 +5,7 @@ import FleetStack
 import FleetTestKit
 import Foundation
 import Glibc
+import TestPatience
 import Testing
 
 /// A cluster of three real nodes under a fleet of real processes.

@@ -4,6 +4,7 @@ import FleetStack
 import FleetTestKit
 import Glibc
 import PostgresClient
+import TestPatience
 import Testing
 
 /// The rows of the crash table in docs/guarantees.md: a real worker process dies by SIGKILL at that very step, another
@@ -53,7 +54,7 @@ struct CrashTableTests {
                     let dispatcher = try await programs.serve("dispatcher", "dispatcher")
                     let first = try await programs.serve("worker", "first", ["GAIA_FAULT_POINT": row.fault])
                     try await fleet.enqueue([call(target, "k")])
-                    #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+                    #expect(await first.exitStatus(within: patienceOfTests) == .signalled(SIGKILL))
 
                     let second = try await programs.serve("worker", "second")
                     let reply = try await fleet.mailbox.reply("k")
@@ -98,7 +99,7 @@ struct CrashTableTests {
                                 try await pool.execute(waiting).first?.get(0, as: Int64.self) == 1
                             }
                             try first.signal(SIGKILL)
-                            #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+                            #expect(await first.exitStatus(within: patienceOfTests) == .signalled(SIGKILL))
                         }
                     }
                     try await eventually("the completion to commit without its worker") {
@@ -129,7 +130,7 @@ struct CrashTableTests {
                     let second = try await programs.serve("worker", "second")
                     try await deleteQueue(fleet, consumers: 2)
                     answered.open()
-                    #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+                    #expect(await first.exitStatus(within: patienceOfTests) == .signalled(SIGKILL))
 
                     #expect(try await fleet.mailbox.reply("k").outcome == "succeeded")
                     #expect(try await fleet.job("k")?.token == 1)
@@ -170,7 +171,7 @@ struct CrashTableTests {
                     }
                     #expect(try await fleet.job("told-by-none") == nil)
                     answered.open()
-                    #expect(await first.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+                    #expect(await first.exitStatus(within: patienceOfTests) == .signalled(SIGKILL))
 
                     #expect(try await fleet.mailbox.reply("told-by-none").outcome == "succeeded")
                     #expect(try await fleet.job("told-by-none")?.token == 1)
@@ -197,7 +198,7 @@ struct CrashTableTests {
                     try await fleet.enqueue(keys.map { call(target, $0) })
                     for number in 1...3 {
                         let worker = try programs.start("worker", "victim-\(number)", poisoned)
-                        #expect(await worker.exitStatus(within: .seconds(60)) == .signalled(SIGKILL))
+                        #expect(await worker.exitStatus(within: patienceOfTests) == .signalled(SIGKILL))
                     }
                     let last = try await programs.serve("worker", "last", poisoned)
                     for key in neighbours {

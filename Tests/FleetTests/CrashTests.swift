@@ -3,6 +3,7 @@ import FleetModel
 import FleetStack
 import FleetTestKit
 import Glibc
+import TestPatience
 import Testing
 
 /// Real worker processes that die, drain and stall, on jobs whose end the test decides: HTTP calls to a target of its
@@ -85,7 +86,7 @@ struct CrashTests {
                     #expect(first.isRunning)
                     #expect(!fleet.mailbox.now.replies.contains { $0.key == "running" })
                     gate.open()
-                    #expect(await first.exitStatus(within: .seconds(30)) == .exited(0))
+                    #expect(await first.exitStatus(within: patienceOfTests) == .exited(0))
                     let reply = try await fleet.mailbox.reply("running")
                     #expect(reply.outcome == "succeeded")
                     #expect(reply.attempt == 1)
@@ -108,7 +109,7 @@ struct CrashTests {
                     try await target.wait(for: "the first call") { $0.count == 1 }
                     let second = try await programs.serve("worker", "second")
                     try first.signal(SIGTERM)
-                    #expect(await first.exitStatus(within: .seconds(30)) == .exited(0))
+                    #expect(await first.exitStatus(within: patienceOfTests) == .exited(0))
                     let reply = try await fleet.mailbox.reply("k")
                     #expect(reply.outcome == "succeeded")
                     // The attempt that was broken off is not charged to the job.
@@ -134,7 +135,7 @@ struct CrashTests {
                     try await fleet.enqueue([call(target, "k")])
                     try await target.wait(for: "the call") { $0.count == 1 }
                     try worker.signal(SIGTERM)
-                    #expect(try await worker.awaitOutput(containing: "another signal", within: .seconds(30)))
+                    #expect(try await worker.awaitOutput(containing: "another signal", within: patienceOfTests))
                     // The message may be out a moment before the signal has its own meaning again.
                     try await eventually("the worker to end") {
                         try worker.signal(SIGTERM)
@@ -169,7 +170,7 @@ struct CrashTests {
                     #expect(reply.attempt == 1)
                     try first.signal(SIGCONT)
                     gate.open()
-                    #expect(try await first.awaitOutput(containing: "epoch 3 begins", within: .seconds(30)))
+                    #expect(try await first.awaitOutput(containing: "epoch 3 begins", within: patienceOfTests))
                     #expect(try await second.stop(grace: .seconds(30)) == .exited(0))
                     try await fleet.enqueue([call(target, "next")])
                     #expect(try await fleet.mailbox.reply("next").outcome == "succeeded")

@@ -3,6 +3,7 @@ import FleetBroker
 import FleetModel
 import FleetTestKit
 import Foundation
+import TestPatience
 import Testing
 
 /// `gaia dead` as an operator runs it, on a fleet of real processes.

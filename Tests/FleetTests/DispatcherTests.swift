@@ -4,6 +4,7 @@ import FleetModel
 import FleetTestKit
 import Glibc
 import PostgresClient
+import TestPatience
 import Testing
 
 @Suite("The dispatcher", .timeLimit(.minutes(5)))

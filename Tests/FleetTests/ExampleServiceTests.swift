@@ -1,6 +1,7 @@
 import FleetModel
 import FleetTestKit
 import Glibc
+import TestPatience
 import Testing
 
 @Suite("A service with a job of its own", .timeLimit(.minutes(5)))
@@ -10,7 +11,7 @@ struct ExampleServiceTests {
         try await TestFleet.use(workers: 0) { fleet in
             let service = try Program.start(
                 try Program.path("example-service"), [], environment: fleet.place.environment)
-            let isReady = try await service.awaitOutput(containing: "serves hello.greet.v1", within: .seconds(30))
+            let isReady = try await service.awaitOutput(containing: "serves hello.greet.v1", within: patienceOfTests)
             #expect(isReady, "\(service.capturedOutput)")
             for (key, payload) in [("ada", #"{"name":"Ada"}"#), ("nobody", #"{"name":""}"#)] {
                 try await fleet.enqueue([

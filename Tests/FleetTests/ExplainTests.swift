@@ -6,6 +6,7 @@ import FleetTestKit
 import FleetWorker
 import Foundation
 import Glibc
+import TestPatience
 import Testing
 
 /// Every answer of `gaia job explain`, each in a situation that is really there.
@@ -155,7 +156,7 @@ struct ExplainTests {
                     let worker = try await programs.serve("worker", "victim", ["GAIA_FAULT_POINT": "running:k"])
                     let job = Job(type: "api.request.v1", key: "k", payload: Array(#"{"url":"\#(target.url)"}"#.utf8))
                     try await fleet.enqueue([job])
-                    #expect(await worker.exitStatus(within: .seconds(30)) == .signalled(SIGKILL))
+                    #expect(await worker.exitStatus(within: patienceOfTests) == .signalled(SIGKILL))
                     try await eventually("its session to end") {
                         try await explain(fleet, "k").cause == "worker-silent"
                     }

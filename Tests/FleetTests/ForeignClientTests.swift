@@ -1,6 +1,7 @@
 import FleetModel
 import FleetTestKit
 import Foundation
+import TestPatience
 import Testing
 
 @Suite("A client in another language", .timeLimit(.minutes(5)))

@@ -2,6 +2,7 @@ import FleetModel
 import FleetStack
 import FleetTestKit
 import Foundation
+import TestPatience
 import Testing
 
 /// The OpenAPI document against the service itself.

@@ -3,6 +3,7 @@ import FleetHTTP
 import FleetModel
 import FleetTestKit
 import PostgresClient
+import TestPatience
 import Testing
 
 @Suite("HTTP API: hostile and unlucky clients", .timeLimit(.minutes(5)))

@@ -1,5 +1,6 @@
 import FleetTestKit
 import Foundation
+import TestPatience
 import Testing
 
 @Suite("HTTP API: its settings", .timeLimit(.minutes(5)))
@@ -88,7 +89,8 @@ struct HTTPAPIStartTests {
         try await Isolated.use { place in
             let child = try Program.start(
                 try Program.gaia, ["up"], environment: place.environment.merging(HTTPFleet.listening) { $1 })
-            let didListen = try await child.awaitOutput(containing: "http listens on 127.0.0.1:", within: .seconds(60))
+            let didListen = try await child.awaitOutput(
+                containing: "http listens on 127.0.0.1:", within: patienceOfTests)
             #expect(didListen, "\(child.capturedOutput)")
             #expect(try await child.stop(grace: .seconds(60)) == .exited(0), "\(child.capturedOutput)")
         }

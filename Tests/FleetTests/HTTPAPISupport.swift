@@ -7,6 +7,7 @@ import FleetTestKit
 import Glibc
 import PostgresClient
 import ServiceLifecycle
+import TestPatience
 
 /// Dispatchers that serve HTTP, as processes of their own, and a worker in this one.
 struct HTTPFleet: Sendable {
@@ -43,7 +44,7 @@ struct HTTPFleet: Sendable {
     ) async throws -> (process: ChildProcess, url: String) {
         let child = try programs.start("dispatcher", name, listening.merging(settings) { $1 })
         let words = "http listens on "
-        guard try await child.awaitOutput(containing: words, within: .seconds(60)) else {
+        guard try await child.awaitOutput(containing: words, within: patienceOfTests) else {
             throw NotInTime("\(name) did not come to listen: \(child.capturedOutput)")
         }
         let line = child.capturedOutput.split(separator: "\n").first { $0.contains(words) } ?? ""

@@ -1,6 +1,7 @@
 import FleetModel
 import FleetStore
 import FleetTestKit
+import TestPatience
 import Testing
 
 @Suite("HTTP API: waiting for a job's end", .timeLimit(.minutes(5)))

@@ -5,6 +5,7 @@ import FleetWorker
 import Foundation
 import Glibc
 import PostgresClient
+import TestPatience
 import Testing
 
 /// `context.limits` in workers of this process.

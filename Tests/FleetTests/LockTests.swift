@@ -6,6 +6,7 @@ import FleetWorker
 import Foundation
 import Glibc
 import PostgresClient
+import TestPatience
 import Testing
 
 /// `withLock` in a worker of this process.
@@ -184,7 +185,7 @@ struct LockCrashTests {
         let process = try Program.start(
             try Program.path("locking-service"), [],
             environment: fleet.place.environment.merging(["GAIA_WORKER_NAME": name]) { $1 }.merging(settings) { $1 })
-        let isReady = try await process.awaitOutput(containing: "\(name) serves", within: .seconds(60))
+        let isReady = try await process.awaitOutput(containing: "\(name) serves", within: patienceOfTests)
         try #require(isReady, "\(process.capturedOutput)")
         return process
     }

@@ -2,6 +2,7 @@ import CurlClient
 import FleetModel
 import FleetStack
 import FleetTestKit
+import TestPatience
 import Testing
 
 @Suite("Metrics of processes", .timeLimit(.minutes(5)))
@@ -11,7 +12,7 @@ struct MetricsTests {
     /// Where a process serves its metrics.
     private func page(of child: ChildProcess) async throws -> String {
         let words = "metrics listens on "
-        #expect(try await child.awaitOutput(containing: words, within: .seconds(60)))
+        #expect(try await child.awaitOutput(containing: words, within: patienceOfTests))
         let line = child.capturedOutput.split(separator: "\n").first { $0.contains(words) } ?? ""
         return "http://\(line.split(separator: " ").last ?? "")/metrics"
     }

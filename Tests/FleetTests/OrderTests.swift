@@ -4,6 +4,7 @@ import FleetStore
 import FleetTestKit
 import FleetWorker
 import PostgresClient
+import TestPatience
 import Testing
 
 @Suite("Orders to running jobs", .timeLimit(.minutes(5)))

@@ -3,6 +3,7 @@ import FleetModel
 import FleetStack
 import FleetTestKit
 import Glibc
+import TestPatience
 import Testing
 
 /// A broker and a database of their own, which die and come back under a fleet of real processes.
@@ -90,9 +91,9 @@ struct OutageTests {
             try await servers.database.stopImmediately()
             try await ProgramGroup.use(environment: place.environment) { programs in
                 let worker = try programs.start("worker", "worker")
-                #expect(try await worker.awaitOutput(containing: "waiting for the database", within: .seconds(30)))
+                #expect(try await worker.awaitOutput(containing: "waiting for the database", within: patienceOfTests))
                 try await servers.database.startAgain()
-                #expect(try await worker.awaitOutput(containing: "worker serves", within: .seconds(60)))
+                #expect(try await worker.awaitOutput(containing: "worker serves", within: patienceOfTests))
                 #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
             }
         }
@@ -157,9 +158,9 @@ struct OutageTests {
             try servers.broker.kill()
             try await ProgramGroup.use(environment: place.environment) { programs in
                 let worker = try programs.start("worker", "worker")
-                #expect(try await worker.awaitOutput(containing: "waiting for the broker", within: .seconds(30)))
+                #expect(try await worker.awaitOutput(containing: "waiting for the broker", within: patienceOfTests))
                 try await servers.broker.startAgain()
-                #expect(try await worker.awaitOutput(containing: "worker serves", within: .seconds(60)))
+                #expect(try await worker.awaitOutput(containing: "worker serves", within: patienceOfTests))
                 #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
             }
         }

@@ -2,6 +2,7 @@ import AMQPClient
 import FleetBroker
 import FleetModel
 import FleetTestKit
+import TestPatience
 import Testing
 
 @Suite("Repeats of a job", .timeLimit(.minutes(5)))

@@ -5,6 +5,7 @@ import FleetStack
 import FleetTestKit
 import Foundation
 import Glibc
+import TestPatience
 import Testing
 
 /// The users of `configs/rabbitmq`, under names of this test's own, in a virtual host of its own.
@@ -213,9 +214,9 @@ struct RightsTests {
 
             try await ProgramGroup.use(environment: guarded.place.environment) { programs in
                 let worker = try programs.start("worker", "worker", settings)
-                #expect(try await worker.awaitOutput(containing: "gaia.jobs is missing", within: .seconds(30)))
+                #expect(try await worker.awaitOutput(containing: "gaia.jobs is missing", within: patienceOfTests))
                 try await guarded.importing(guarded.definitions.topology)
-                #expect(try await worker.awaitOutput(containing: "worker serves", within: .seconds(30)))
+                #expect(try await worker.awaitOutput(containing: "worker serves", within: patienceOfTests))
                 #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
             }
         }

@@ -2,6 +2,7 @@ import FleetBroker
 import FleetModel
 import FleetTestKit
 import FleetWorker
+import TestPatience
 import Testing
 
 @Suite("Sharing slots on a fleet", .timeLimit(.minutes(5)))

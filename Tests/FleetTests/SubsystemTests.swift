@@ -2,6 +2,7 @@ import FleetModel
 import FleetStack
 import FleetTestKit
 import Foundation
+import TestPatience
 import Testing
 
 /// The subsystems' job types in the real program, from the command line through broker and ledger to a worker process.

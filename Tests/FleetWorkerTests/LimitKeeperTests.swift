@@ -3,6 +3,7 @@ import FleetStore
 import FleetTestKit
 import FleetWorker
 import PostgresClient
+import TestPatience
 import Testing
 
 /// Workers without a broker, for their limits alone. None hears of anything unless the test says it.
@@ -312,16 +313,24 @@ struct LimitKeeperTests {
         try await Crew.use(rules: [LimitRule(name: "n", places: 1)]) { crew in
             let keeper = crew.members[0].keeper
             _ = try await keeper.enter("n", within: .seconds(5))
-            let waits = (0..<10_000).map { _ in Task { _ = try await keeper.enter("n", within: .seconds(600)) } }
-            try await eventually("the crowd to be complete") {
-                // Not in line itself, where it would keep one of the crowd out.
-                do { _ = try await keeper.enter("n", within: .zero) } catch LimitError.busy(_, .seconds(1)) {
-                    return true
-                } catch {}
-                return false
+            await withTaskGroup(of: (any Error)?.self) { group in
+                for _ in 0..<10_010 {
+                    group.addTask {
+                        do { _ = try await keeper.enter("n", within: .seconds(300)) } catch { return error }
+                        return nil
+                    }
+                }
+                // Nobody else hears anything as long as the place is taken.
+                for _ in 0..<10 {
+                    let error = await group.next() ?? nil
+                    guard case .busy("n", .seconds(1)) = error as? LimitError else {
+                        Issue.record("\(String(describing: error))")
+                        break
+                    }
+                }
+                group.cancelAll()
+                for await error in group { #expect(error is CancellationError) }
             }
-            for wait in waits { wait.cancel() }
-            for wait in waits { _ = await wait.result }
         }
     }
 }

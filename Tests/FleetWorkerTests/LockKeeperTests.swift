@@ -4,6 +4,7 @@ import FleetTestKit
 import FleetWorker
 import PostgresClient
 import Synchronization
+import TestPatience
 import Testing
 
 /// Workers without a broker, for their locks alone.

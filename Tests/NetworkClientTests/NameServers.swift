@@ -2,23 +2,13 @@ import FleetStack
 import Foundation
 import Glibc
 import Synchronization
+import TestPatience
 
 @testable import NetworkClient
 
 struct Failure: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
-}
-
-/// Asks again and again until the answer is yes, within a bound.
-func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
-    async throws
-{
-    let deadline = ContinuousClock.now + limit
-    while !(try await condition()) {
-        guard ContinuousClock.now < deadline else { throw Failure("not within \(limit): \(what)") }
-        try await Task.sleep(for: .milliseconds(2))
-    }
 }
 
 /// A name server process on a loopback port, and what it was asked.
@@ -53,7 +43,7 @@ final class NameServer: Sendable {
             let port = UInt16.random(in: 20_000...32_000)
             let process = try ChildProcess.start(
                 executable: "/usr/sbin/dnsmasq", arguments: arguments + ["--port=\(port)"], output: .capture)
-            if try await process.awaitOutput(containing: "started", within: .seconds(20)) {
+            if try await process.awaitOutput(containing: "started", within: patienceOfTests) {
                 let word = isAuthority ? "auth[" : "query["
                 return try NameServer(process, port: port) { name in "\(word)\u{1}] \(name) from" }
             }
@@ -67,7 +57,7 @@ final class NameServer: Sendable {
             "Resources/hostile_dns.py"
         ).path
         let process = try ChildProcess.start(executable: "python3", arguments: [script], output: .capture)
-        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        _ = try await process.awaitOutput(containing: "\n", within: patienceOfTests)
         guard let port = process.standardOutput.split(whereSeparator: \.isNewline).first.flatMap({ UInt16($0) }) else {
             throw Failure("the server named no port: \(process.capturedOutput)")
         }

@@ -1,3 +1,4 @@
+import TestPatience
 import Testing
 
 @testable import NetworkClient

@@ -9,6 +9,7 @@ import MetricsTestKit
 import NetworkClient
 import RootedFiles
 import Synchronization
+import TestPatience
 import Testing
 
 @testable import NetworkSubsystem
@@ -16,17 +17,6 @@ import Testing
 struct Failure: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
-}
-
-/// Asks again and again until the answer is yes, within a bound.
-func eventually(_ what: String, within limit: Duration = .seconds(120), _ condition: () async throws -> Bool)
-    async throws
-{
-    let deadline = ContinuousClock.now + limit
-    while !(try await condition()) {
-        guard ContinuousClock.now < deadline else { throw Failure("not within \(limit): \(what)") }
-        try await Task.sleep(for: .milliseconds(2))
-    }
 }
 
 /// A worker's means for network jobs, with a root of its own that goes with it.
@@ -152,7 +142,7 @@ final class FileServer: Sendable {
         self.host = host
         process = try ChildProcess.start(
             executable: "python3", arguments: [Self.resource("files.py"), host], output: .capture)
-        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        _ = try await process.awaitOutput(containing: "\n", within: patienceOfTests)
         guard let port = Int(process.standardOutput.filter { !$0.isWhitespace }) else {
             throw Failure("the server named no port: \(process.capturedOutput)")
         }

@@ -1,6 +1,7 @@
 import FleetModel
 import FleetStack
 import Foundation
+import TestPatience
 import Testing
 
 @testable import NetworkSubsystem

@@ -1,6 +1,7 @@
 import FleetModel
 import Foundation
 import RootedFiles
+import TestPatience
 import Testing
 
 @testable import NetworkSubsystem

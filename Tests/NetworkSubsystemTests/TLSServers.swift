@@ -1,5 +1,6 @@
 import FleetStack
 import Foundation
+import TestPatience
 
 /// TLS servers on loopback, each with another certificate of one authority, and two that speak no TLS.
 final class TLSServers: Sendable {
@@ -54,7 +55,7 @@ final class TLSServers: Sendable {
                 + ["good", "expired", "other", "alone"].flatMap { [directory] in
                     ["\(directory)/\($0).pem", "\(directory)/\($0).key"]
                 }, output: .capture)
-        _ = try await process.awaitOutput(containing: "\n", within: .seconds(60))
+        _ = try await process.awaitOutput(containing: "\n", within: patienceOfTests)
         let ports = process.standardOutput.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }
         guard ports.count == 6 else { throw Failure("the servers named no ports: \(process.capturedOutput)") }
         (good, expired, wrongName, selfSigned) = (ports[0], ports[1], ports[2], ports[3])

@@ -192,15 +192,3 @@ public struct ServerFailure: Error, CustomStringConvertible {
     public let description: String
     public init(_ description: String) { self.description = description }
 }
-
-/// Asks again and again until the answer is yes, within a bound.
-public func eventually(
-    _ what: String, within limit: Duration = .seconds(120), isolation: isolated (any Actor)? = #isolation,
-    _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + limit
-    while !(try await condition()) {
-        guard ContinuousClock.now < deadline else { throw ServerFailure("not within \(limit): \(what)") }
-        try await Task.sleep(for: .milliseconds(5))
-    }
-}

@@ -1,4 +1,5 @@
 import PostgresClient
+import TestPatience
 import Testing
 
 @Suite("Notifications and dedicated connections")
@@ -101,7 +102,7 @@ struct NotificationsTests {
             async let closed = dedicated.closed()
             try await pool.terminate(session.backendProcessID())
             #expect(await closed?.kind == .connectionLost)
-            try await eventually(within: .seconds(2), "the lock is free") {
+            try await eventually("the lock is free") {
                 try await pool.execute(sql("select pg_try_advisory_xact_lock(5)")).single().get(0)
             }
             #expect(try await failure { try await session.execute(sql("select 1")) }.kind == .closed)
@@ -120,7 +121,7 @@ struct NotificationsTests {
             async let closed = dedicated.closed()
             await dedicated.close()
             #expect(await closed == nil)
-            try await eventually(within: .seconds(2), "the lock is free") {
+            try await eventually("the lock is free") {
                 try await pool.execute(sql("select pg_try_advisory_xact_lock(6)")).single().get(0)
             }
         }

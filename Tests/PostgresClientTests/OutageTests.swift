@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import PostgresClient
+import TestPatience
 import Testing
 
 /// One after the other, on a server of their own that they may treat as they like.
@@ -21,7 +22,7 @@ struct OutageTests {
     /// Retries what an outage may refuse, as a caller would, until it succeeds.
     private func retrying<R>(_ what: String, _ body: () async throws -> R) async throws -> R {
         var result: R?
-        try await eventually(within: .seconds(30), what) {
+        try await eventually(what) {
             do {
                 result = try await body()
                 return true

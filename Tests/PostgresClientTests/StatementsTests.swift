@@ -1,4 +1,5 @@
 import PostgresClient
+import TestPatience
 import Testing
 
 @Suite("Statements")

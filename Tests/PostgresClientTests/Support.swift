@@ -102,17 +102,6 @@ struct NeverHappened: Error, CustomStringConvertible {
     let description: String
 }
 
-/// Asks again until the answer is yes, for at most `deadline`.
-func eventually(
-    within deadline: Duration = .seconds(120), _ what: String, _ condition: () async throws -> Bool
-) async throws {
-    let end = ContinuousClock.now + deadline
-    while try await !condition() {
-        guard ContinuousClock.now < end else { throw NeverHappened(description: "it never happened: \(what)") }
-        try await Task.sleep(for: .milliseconds(5))
-    }
-}
-
 /// The error `body` throws.
 func failure<R>(_ body: () async throws -> R) async throws -> PostgresError {
     do {

@@ -2,6 +2,7 @@ import FleetStack
 import Foundation
 import ProcessKeeper
 import Synchronization
+import TestPatience
 import Testing
 
 /// Whatever a program starts ends with it, and with us.
@@ -170,7 +171,7 @@ struct TreeTests {
             arguments: [try Tricks.path("process-tricks"), "\(milliseconds)"]
                 + tricks.flatMap { [$0.trick, $0.mark, "1"] },
             output: .capture)
-        #expect(try await worker.awaitOutput(containing: "\n", within: .seconds(60)), "\(worker.capturedOutput)")
+        #expect(try await worker.awaitOutput(containing: "\n", within: patienceOfTests), "\(worker.capturedOutput)")
         // Those that are soon over may be so by now.
         for trick in tricks where timeout > .seconds(60) {
             #expect(Tricks.survivors(trick.mark).count > 1, "\(trick.trick) runs, besides the worker")
