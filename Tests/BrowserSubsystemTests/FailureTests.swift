@@ -51,8 +51,8 @@ extension BrowserTests {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
             async let neighbour = desk.visit(VisitParameters(url: server.url("slow?ms=1500")))
             let use = TabUse(
-                options: PageOptions(), urls: [], countsConsoleErrors: false, countsRequests: false, limit: .seconds(30)
-            )
+                options: PageOptions(), urls: [], countsConsoleErrors: false, countsRequests: false,
+                hearsRetryAfter: false, limit: .seconds(30))
             let context = JobContext(
                 type: VisitParameters.type, key: "crash", attempt: 1, token: 1, subject: nil, traceparent: nil)
             let inside = try #require(desk.subsystem.desk)
