@@ -10,6 +10,7 @@ let strict: [SwiftSetting] = [
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -100,13 +101,13 @@ let package = Package(
         // The fleet.
         house("FleetModel"),
         house("FleetConfiguration", ["FleetModel", yaml]),
-        house("FleetBroker", ["FleetModel", "AMQPClient", log]),
+        house("FleetBroker", ["FleetModel", "FleetObservability", "AMQPClient", log]),
         house(
-            "FleetStore", ["FleetModel", "PostgresClient", log],
+            "FleetStore", ["FleetModel", "FleetObservability", "PostgresClient", coreMetrics, log],
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
-        house("FleetObservability", [.product(name: "CoreMetrics", package: "swift-metrics")]),
-        house("FleetWorker", fleet + ["FleetObservability"]),
-        house("FleetDispatcher", fleet),
+        house("FleetObservability", [coreMetrics]),
+        house("FleetWorker", fleet + ["FleetObservability", coreMetrics]),
+        house("FleetDispatcher", fleet + ["FleetObservability", coreMetrics]),
         house(
             "FleetHTTP", fleet + web + ["FleetDispatcher", "FleetObservability"],
             resources: [.embedInCode("openapi.json")]),
@@ -253,7 +254,7 @@ let package = Package(
                 "FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient",
                 "PostgresClient", "TestPatience",
             ]),
-        tests("FleetObservabilityTests", ["FleetObservability", metrics]),
+        tests("FleetObservabilityTests", ["FleetObservability", "TestPatience", metrics]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", "TestPatience", log]),
         tests(
             "APISubsystemTests",

@@ -148,6 +148,25 @@ public enum AMQPPublishOutcome: Sendable, Equatable {
     case notSent(reason: String)
 }
 
+/// Messages by their outcome.
+public struct AMQPPublishCounts: Sendable, Equatable {
+    public var confirmed = 0
+    public var returned = 0
+    public var refused = 0
+    public var unknown = 0
+    public var notSent = 0
+
+    mutating func count(_ outcome: AMQPPublishOutcome) {
+        switch outcome {
+        case .confirmed: confirmed += 1
+        case .returned: returned += 1
+        case .refused: refused += 1
+        case .unknown: unknown += 1
+        case .notSent: notSent += 1
+        }
+    }
+}
+
 /// What happens to a link. Told on the link's own IO thread: return at once.
 public enum AMQPLinkEvent: Sendable {
     case connected(generation: UInt32, endpoint: AMQPEndpoint)

@@ -21,6 +21,7 @@ public final class AMQPPublisher: Sendable {
     private let onEvent: (@Sendable (AMQPLinkEvent) -> Void)?
     private let inbox: PublisherInbox
     private let lifecycle = LinkLifecycle()
+    private let counted = Mutex(AMQPPublishCounts())
 
     /// - Parameters:
     ///   - topology: declared again at every connect; by a user who may not declare it is only looked for.
@@ -80,7 +81,7 @@ public final class AMQPPublisher: Sendable {
         guard !messages.isEmpty else { return [] }
         let id = inbox.nextID()
         let deadline = Instant.now().adding(publishTimeout)
-        return await withTaskCancellationHandler {
+        let outcomes = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let batch = PublishBatch(id: id, messages: messages, deadline: deadline, continuation: continuation)
                 if let refusal = inbox.post(batch) {
@@ -93,7 +94,14 @@ public final class AMQPPublisher: Sendable {
         } onCancel: {
             inbox.cancel(id)
         }
+        counted.withLock { counts in
+            for outcome in outcomes { counts.count(outcome) }
+        }
+        return outcomes
     }
+
+    /// Messages by what became of them, since the start.
+    public var counts: AMQPPublishCounts { counted.withLock { $0 } }
 
     /// Takes no more messages, waits a few seconds for the confirms of those that were sent, and closes the connection in
     /// order. What was not sent becomes `notSent`.

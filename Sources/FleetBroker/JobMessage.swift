@@ -8,15 +8,27 @@ public enum JobHeader {
     public static let backoff = "x-gaia-backoff"
     public static let subject = "x-gaia-subject"
     public static let traceparent = "traceparent"
+    /// As RabbitMQ's own interceptor calls it (`message_interceptors.incoming.set_header_timestamp`).
+    public static let publishedAt = "timestamp_in_ms"
     public static let reason = "x-gaia-reason"
     public static let error = "x-gaia-error"
     public static let queue = "x-gaia-queue"
     public static let worker = "x-gaia-worker"
 }
 
+extension AMQPDelivery {
+    /// When it was published, in milliseconds since 1970, as far as the message says.
+    public var publishedAt: Int64? {
+        if case .int(let time) = properties.headers[JobHeader.publishedAt] { return time }
+        return properties.timestamp.flatMap { $0 < 1 << 40 ? Int64($0) * 1_000 : nil }
+    }
+}
+
 extension Job {
     /// The job as a message to `gaia.jobs`.
-    public func message() -> AMQPMessage {
+    ///
+    /// - Parameter time: when it is published, in milliseconds since 1970, for whoever asks how long it was in the queue.
+    public func message(publishedAt time: Int64? = nil) -> AMQPMessage {
         var properties = AMQPProperties()
         properties.contentType = "application/json"
         properties.messageID = key
@@ -28,6 +40,7 @@ extension Job {
         if let attemptsMax { properties.headers[JobHeader.attemptsMax] = .int(Int64(attemptsMax)) }
         if let backoff { properties.headers[JobHeader.backoff] = .string(backoff.description) }
         if let subject { properties.headers[JobHeader.subject] = .string(subject) }
+        if let time { properties.headers[JobHeader.publishedAt] = .int(time) }
         if let traceparent { properties.headers[JobHeader.traceparent] = .string(traceparent) }
         return AMQPMessage(
             exchange: FleetBroker.jobsExchange,

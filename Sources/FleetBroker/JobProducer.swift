@@ -32,7 +32,8 @@ public final class JobProducer: Sendable {
     /// - Returns: an outcome for each job, in order. After `unknown` the job may be in the queue or not: enqueue it again
     ///   under the same key.
     public func enqueue(_ jobs: [Job]) async -> [EnqueueOutcome] {
-        await publisher.publish(jobs.map { $0.message() }).map { EnqueueOutcome($0) }
+        let now = WallClock.milliseconds
+        return await publisher.publish(jobs.map { $0.message(publishedAt: now) }).map { EnqueueOutcome($0) }
     }
 }
 

@@ -60,8 +60,11 @@ public struct FleetConfiguration: Sendable {
     public var httpWaitsMax: Int
     public var httpWaitMax: Duration
     public var httpBodyBytesMax: Int
-    /// Where this process serves its metrics; nowhere when nil.
-    public var metricsListen: String?
+    /// Where this process serves health and metrics; nowhere when nil.
+    public var adminListen: String?
+    /// What whoever asks there must show, and a file that holds it.
+    public var adminToken: String?
+    public var adminTokenFile: String?
     public var logLevel: String
 
     /// Reads file and environment.
@@ -109,7 +112,9 @@ public struct FleetConfiguration: Sendable {
         httpWaitsMax = try values.number("http.waits")
         httpWaitMax = .milliseconds(try values.number("http.wait_ms"))
         httpBodyBytesMax = try values.number("http.body_bytes")
-        metricsListen = values.text("metrics.listen")
+        adminListen = values.text("admin.listen")
+        adminToken = values.text("admin.token")
+        adminTokenFile = values.text("admin.token_file")
         logLevel = try values.choice("log.level")
     }
 }

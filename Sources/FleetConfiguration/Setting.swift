@@ -246,8 +246,13 @@ public struct Setting: Sendable {
         Setting("http.wait_ms", .number(1...60_000), "60000", "the longest that an HTTP request waits for a job's end"),
         Setting("http.body_bytes", .number(1_024...268_435_456), "4194304", "the largest HTTP request body"),
         Setting(
-            "metrics.listen", .text, nil,
-            "where a worker or dispatcher serves its metrics, such as 127.0.0.1:9464; not at all when absent"),
+            "admin.listen", .text, nil,
+            "where a worker or dispatcher serves health and metrics: a port of this machine alone, such as 9464, or an "
+                + "address, which then needs a token; not at all when absent"),
+        Setting(
+            "admin.token", .text, nil,
+            "what whoever asks there must show as bearer token, at least 16 characters; needed beyond this machine"),
+        Setting("admin.token_file", .text, nil, "a file that holds the token, instead of admin.token"),
         Setting(
             "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info",
             "the least level that is logged, to standard error"),

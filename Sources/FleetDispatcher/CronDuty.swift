@@ -10,6 +10,7 @@ struct CronDuty: Duty {
     let bell: Bell
     /// Told when there are jobs to stage.
     let agenda: Bell
+    let record: LeadershipRecord
     let logger: Logger
 
     var name: String { "cron" }
@@ -29,6 +30,7 @@ struct CronDuty: Duty {
             logger.error("\(unfit); it is paused, put it again: gaia cron put \(unfit.name)")
             return .zero
         }
+        record.count("scheduled", made)
         if made > 0 {
             logger.debug("cron: \(made) jobs made")
             agenda.ring()

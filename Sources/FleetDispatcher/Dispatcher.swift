@@ -1,4 +1,5 @@
 import AMQPClient
+import CoreMetrics
 import FleetBroker
 import FleetModel
 import FleetStore
@@ -34,27 +35,41 @@ public struct DispatcherConfiguration: Sendable {
 
 /// A dispatcher: serves until it is told to stop.
 public final class Dispatcher: Service {
-    private let configuration: DispatcherConfiguration
+    let configuration: DispatcherConfiguration
     private let logger: Logger
-    private let pool: PostgresPool
+    let pool: PostgresPool
     private let store: FleetStore
-    private let publisher: AMQPPublisher
+    let publisher: AMQPPublisher
     private let consumer: AMQPConsumer
+    let publishing = LinkRecord(role: "publish", part: "dispatcher")
+    let consuming = LinkRecord(role: "consume", part: "dispatcher")
+    let presence: ConsumerPresence
+    let answers = DatabaseRecord()
+    let leadership: LeadershipRecord
+    let requests: RequestMetrics
     private let notifications: PostgresListener
     private let onReady: @Sendable () -> Void
 
     /// Enqueue requests in hand at once; a request may hold thousands of jobs.
     static let requestPrefetch: UInt16 = 20
 
+    /// - Parameters:
+    ///   - metrics: what counts its rounds and requests; the process's own factory when nil.
+    ///   - onReady: called once, when it serves.
     public init(
-        _ configuration: DispatcherConfiguration, logger: Logger, onReady: @escaping @Sendable () -> Void = {}
+        _ configuration: DispatcherConfiguration, logger: Logger, metrics: (any MetricsFactory)? = nil,
+        onReady: @escaping @Sendable () -> Void = {}
     ) {
+        let metrics = metrics ?? MetricsSystem.factory
+        leadership = LeadershipRecord(metrics)
+        requests = RequestMetrics(metrics)
         self.configuration = configuration
         self.logger = logger
         self.onReady = onReady
         var amqp = configuration.amqp
         amqp.connectionName = "\(configuration.name) publishing"
-        publisher = AMQPPublisher(configuration: amqp, logger: logger)
+        publisher = AMQPPublisher(
+            configuration: amqp, logger: logger, onEvent: { [publishing] in publishing.note($0) })
         amqp.connectionName = "\(configuration.name) consuming"
         consumer = AMQPConsumer(
             configuration: amqp,
@@ -62,8 +77,13 @@ public final class Dispatcher: Service {
                 AMQPSubscription(
                     queue: FleetBroker.enqueueQueue, prefetch: Self.requestPrefetch, consumerTag: configuration.name)
             ],
-            topology: FleetBroker.topology(subsystems: configuration.subsystems), logger: logger)
-        pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
+            topology: FleetBroker.topology(subsystems: configuration.subsystems), logger: logger,
+            onEvent: { [consuming] in consuming.note($0) })
+        presence = ConsumerPresence(amqp)
+        let took = Timer(label: "gaia_database_seconds", dimensions: [("part", "dispatcher")], factory: metrics)
+        pool = PostgresPool(
+            configuration: FleetStore.keyed(configuration.database), logger: logger,
+            onAnswer: { [answers] in answers.note($0, $1, took) })
         store = FleetStore(pool: pool)
         var listening = configuration.database
         listening.applicationName = "gaia agenda"
@@ -96,19 +116,27 @@ public final class Dispatcher: Service {
     private func serve() async throws {
         let requests = EnqueueService(
             store: store, publisher: publisher, consumer: consumer, name: configuration.name,
-            payloadBytesMax: configuration.payloadBytesMax, logger: logger)
+            payloadBytesMax: configuration.payloadBytesMax, metrics: self.requests, logger: logger)
         let agenda = Bell()
+        let record = self.leadership
         let leadership = Leadership(
             store: store, database: configuration.database, name: configuration.name, logger: logger,
             duties: [
-                StageDuty(store: store, publisher: publisher, poll: configuration.poll, bell: agenda, logger: logger),
-                CronDuty(store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, logger: logger),
-                ReleaseDuty(store: store, poll: configuration.poll, agenda: agenda, logger: logger),
-                RetainDuty(store: store, retention: configuration.retention, logger: logger),
-                LossDuty(store: store, poll: configuration.poll, agenda: agenda, logger: logger),
+                StageDuty(
+                    store: store, publisher: publisher, poll: configuration.poll, bell: agenda, record: record,
+                    logger: logger),
+                CronDuty(
+                    store: store, poll: configuration.poll, bell: Bell(), agenda: agenda, record: record, logger: logger
+                ),
+                ReleaseDuty(
+                    store: store, poll: configuration.poll, agenda: agenda, record: record, logger: logger),
+                RetainDuty(store: store, retention: configuration.retention, record: record, logger: logger),
+                LossDuty(store: store, poll: configuration.poll, agenda: agenda, record: record, logger: logger),
                 RescueDuty(
-                    store: store, poll: configuration.poll, grace: configuration.grace, agenda: agenda, logger: logger),
-            ])
+                    store: store, poll: configuration.poll, grace: configuration.grace, agenda: agenda, record: record,
+                    logger: logger),
+                MeasureDuty(store: store, record: record),
+            ], record: record)
         try await withThrowingTaskGroup(of: Part.self) { group in
             func add(_ body: @escaping @Sendable () async throws -> Void) {
                 group.addTask {

@@ -209,7 +209,8 @@ public struct EnqueueDesk: Sendable {
     }
 
     private func publish(_ now: [Place], _ lines: inout [EnqueueLine]) async {
-        let outcomes = await publisher.publish(now.map { $0.document.job.message() })
+        let time = WallClock.milliseconds
+        let outcomes = await publisher.publish(now.map { $0.document.job.message(publishedAt: time) })
         for (place, outcome) in zip(now, outcomes) {
             switch EnqueueOutcome(outcome) {
             case .queued: break

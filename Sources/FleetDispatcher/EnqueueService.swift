@@ -20,6 +20,7 @@ final class EnqueueService: Sendable {
     private let publisher: AMQPPublisher
     private let consumer: AMQPConsumer
     private let name: String
+    private let metrics: RequestMetrics
     private let logger: Logger
     private let done = AsyncStream.makeStream(of: Never.self)
 
@@ -28,8 +29,9 @@ final class EnqueueService: Sendable {
 
     init(
         store: FleetStore, publisher: AMQPPublisher, consumer: AMQPConsumer, name: String, payloadBytesMax: Int,
-        logger: Logger
+        metrics: RequestMetrics, logger: Logger
     ) {
+        self.metrics = metrics
         desk = EnqueueDesk(
             store: store, publisher: publisher, payloadBytesMax: payloadBytesMax, patience: Self.patience)
         self.publisher = publisher
@@ -62,9 +64,9 @@ final class EnqueueService: Sendable {
         } catch {
             return await refuse(delivery, Rejection(.invalidJSON, error.description))
         }
-        await answer(
-            delivery,
-            await desk.enqueue(request.jobs, producer: delivery.properties.appID, repeats: .published))
+        let lines = await desk.enqueue(request.jobs, producer: delivery.properties.appID, repeats: .published)
+        metrics.answered(lines)
+        await answer(delivery, lines)
     }
 
     private func answer(_ delivery: AMQPDelivery, _ lines: [EnqueueLine]) async {
@@ -96,6 +98,7 @@ final class EnqueueService: Sendable {
     }
 
     private func refuse(_ delivery: AMQPDelivery, _ rejection: Rejection) async {
+        metrics.wasRefused()
         logger.notice("set aside (\(rejection.reason.rawValue)): an enqueue request: \(rejection)")
         let notices = rejection.notices(delivery, worker: name)
         if delivery.flaws.contains(.oversize) {

@@ -24,6 +24,7 @@ struct Leadership: Sendable {
     let name: String
     let logger: Logger
     let duties: [any Duty]
+    let record: LeadershipRecord
     private let database: PostgresConfiguration
 
     /// How often a follower tries for the lock: half of what a takeover may cost in all.
@@ -34,8 +35,10 @@ struct Leadership: Sendable {
     static let lease: Duration = .seconds(4)
 
     init(
-        store: FleetStore, database: PostgresConfiguration, name: String, logger: Logger, duties: [any Duty]
+        store: FleetStore, database: PostgresConfiguration, name: String, logger: Logger, duties: [any Duty],
+        record: LeadershipRecord
     ) {
+        self.record = record
         self.store = store
         self.name = name
         self.logger = logger
@@ -84,6 +87,8 @@ struct Leadership: Sendable {
     private func lead(on session: PostgresSession, until dedicated: PostgresDedicated) async throws {
         let term = try await FleetStore.beginTerm(name: name, on: session)
         logger.notice("\(name) leads, term \(term)")
+        record.begin(term)
+        defer { record.end() }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 if let lost = await dedicated.closed(), !Task.isCancelled {
@@ -121,11 +126,14 @@ struct Leadership: Sendable {
         var failures = 0
         while !Task.isCancelled {
             var pause: Duration
+            let began = ContinuousClock.now
             do {
                 pause = try await duty.round(term: term)
                 failures = 0
+                record.done(duty.name, .now - began)
             } catch {
                 failures += 1
+                if !Task.isCancelled { record.failed(duty.name, .now - began, "\(error)") }
                 pause = Patience(initial: .milliseconds(100)).pause(afterFailure: failures)
                 if !Task.isCancelled, failures % 10 == 1 { logger.warning("\(duty.name): \(error)") }
             }

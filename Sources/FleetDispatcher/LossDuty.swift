@@ -9,6 +9,7 @@ struct LossDuty: Duty {
     let poll: Duration
     /// Told when there are jobs to stage.
     let agenda: Bell
+    let record: LeadershipRecord
     let logger: Logger
     let bell = Bell()
 
@@ -16,6 +17,7 @@ struct LossDuty: Duty {
 
     func round(term: Int64) async throws -> Duration {
         let count = try await store.oweLost(term: term)
+        record.count("owed", count)
         if count > 0 {
             logger.notice("\(count) jobs that workers had in hand of a lost queue when they ended are owed")
             agenda.ring()

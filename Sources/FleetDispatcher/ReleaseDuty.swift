@@ -8,6 +8,7 @@ struct ReleaseDuty: Duty {
     let poll: Duration
     /// Told when there are jobs to stage.
     let agenda: Bell
+    let record: LeadershipRecord
     let logger: Logger
     let bell = Bell()
 
@@ -18,6 +19,7 @@ struct ReleaseDuty: Duty {
 
     func round(term: Int64) async throws -> Duration {
         let count = try await store.releaseHeld(term: term, atMost: Self.batchMax)
+        record.count("released", count)
         if count > 0 {
             logger.info("\(count) jobs that were held are due")
             agenda.ring()

@@ -11,6 +11,7 @@ final class RescueDuty: Duty {
     private let grace: Duration
     /// Told when there are jobs to stage.
     private let agenda: Bell
+    private let record: LeadershipRecord
     private let logger: Logger
     /// Since when each worker has been missing without a break, by our own clock: only a span is measured.
     private let missing = Mutex(Missing())
@@ -21,11 +22,12 @@ final class RescueDuty: Duty {
         var since: [WorkerEpoch: ContinuousClock.Instant] = [:]
     }
 
-    init(store: FleetStore, poll: Duration, grace: Duration, agenda: Bell, logger: Logger) {
+    init(store: FleetStore, poll: Duration, grace: Duration, agenda: Bell, record: LeadershipRecord, logger: Logger) {
         self.store = store
         self.poll = poll
         self.grace = grace
         self.agenda = agenda
+        self.record = record
         self.logger = logger
     }
 
@@ -54,10 +56,12 @@ final class RescueDuty: Duty {
         }
         for worker in gone {
             guard try await store.endEpoch(of: worker.owner, term: term) else { continue }
+            record.count("workers-ended", 1)
             let reason = worker.expired ? "lease ran out" : "process ended"
             logger.notice("worker \(worker.name) is gone (\(reason)): its epoch \(worker.owner.epoch) ends")
         }
         let orphans = try await store.releaseOrphans(term: term)
+        record.count("rescued", orphans)
         if orphans > 0 {
             logger.notice("\(orphans) parked jobs of workers that are gone are due")
             agenda.ring()

@@ -8,6 +8,7 @@ import Synchronization
 final class RetainDuty: Duty {
     private let store: FleetStore
     private let retention: Retention
+    private let record: LeadershipRecord
     private let logger: Logger
     private let hand = Mutex<Int64>(0)
     let bell = Bell()
@@ -19,9 +20,10 @@ final class RetainDuty: Duty {
     /// Between rounds.
     static let roundPause: Duration = .seconds(60)
 
-    init(store: FleetStore, retention: Retention, logger: Logger) {
+    init(store: FleetStore, retention: Retention, record: LeadershipRecord, logger: Logger) {
         self.store = store
         self.retention = retention
+        self.record = record
         self.logger = logger
     }
 
@@ -31,6 +33,7 @@ final class RetainDuty: Duty {
         let first = hand.withLock { $0 }
         let (removed, pages) = try await store.retain(
             pages: first..<first + Self.stretch, retention, term: term)
+        record.count("removed", removed)
         if removed > 0 { logger.debug("retain: \(removed) finished jobs removed") }
         let next = first + Self.stretch
         if next < pages {

@@ -11,6 +11,7 @@ struct StageDuty: Duty {
     let publisher: AMQPPublisher
     let poll: Duration
     let bell: Bell
+    let record: LeadershipRecord
     let logger: Logger
 
     var name: String { "stage" }
@@ -23,10 +24,12 @@ struct StageDuty: Duty {
         if found.isEmpty { return try await untilNext() }
         // What is published must be what the ledger will compare with.
         let due = try await store.seal(found, term: term)
-        let outcomes = await publisher.publish(due.map { $0.job.message() })
+        let time = WallClock.milliseconds
+        let outcomes = await publisher.publish(due.map { $0.job.message(publishedAt: time) })
         let confirmed = zip(due, outcomes).filter { $1 == .confirmed }.map(\.0)
         let open = outcomes.first { $0 != .confirmed }
         try await store.staged(confirmed, term: term)
+        record.count("staged", confirmed.count)
         if let open {
             // The rows stay and come up again; a pause, or a broker that refuses would be asked without end.
             logger.warning("stage: \(due.count - confirmed.count) of \(due.count) were not confirmed: \(open)")

@@ -22,7 +22,7 @@ public final class MetricsRegistry: MetricsFactory {
     private let seriesMax: Int
 
     /// A host or a key that became a dimension by mistake must not fill the memory: what is made beyond this many is counted
-    /// in `gaia_metrics_refused` and not shown.
+    /// in `gaia_metrics_refused_total` and not shown.
     public static let seriesMaxDefault = 10_000
 
     public init(seriesMax: Int = MetricsRegistry.seriesMaxDefault) { self.seriesMax = seriesMax }
@@ -85,8 +85,8 @@ public final class MetricsRegistry: MetricsFactory {
 
     // MARK: Reading
 
-    /// Everything as it is now, in Prometheus' text format 0.0.4.
-    public func exposition() -> String {
+    /// Everything as it is now.
+    public func exposition(_ format: ExpositionFormat = .prometheus) -> String {
         let (families, help, collectors, refused) = state.withLock {
             ($0.families, $0.help, $0.collectors, $0.refused)
         }
@@ -97,13 +97,13 @@ public final class MetricsRegistry: MetricsFactory {
                 rows: family.series.map { Exposition.Row(labels: $0.key, value: $0.value.value) })
         }
         let own = MetricSample(
-            "gaia_metrics_refused", .counter, help: "Series that were not kept: too many, or of two kinds.",
+            "gaia_metrics_refused_total", .counter, help: "Series that were not kept: too many, or of two kinds.",
             value: Double(refused))
         for sample in collectors.flatMap({ $0() }) + [own] {
             pages[sample.name, default: Exposition.Page(kind: sample.kind, help: sample.help, rows: [])].rows.append(
                 Exposition.Row(labels: sample.labels, value: .number(sample.value)))
         }
-        return Exposition.text(pages)
+        return Exposition.text(pages, format)
     }
 }
 

@@ -19,6 +19,22 @@ public enum ProcessMetrics {
                     "process_resident_memory_bytes", .gauge, help: "Memory that is resident, shared pages included.",
                     value: Double(pages * sysconf(Int32(_SC_PAGESIZE)))))
         }
+        if let bytes = field(22, of: "/proc/self/stat") {
+            samples.append(
+                MetricSample(
+                    "process_virtual_memory_bytes", .gauge, help: "Address space, used or not.", value: Double(bytes)))
+        }
+        samples.append(
+            MetricSample(
+                "process_start_time_seconds", .gauge, help: "When the process began, in seconds since 1970.",
+                value: began))
+        var limit = rlimit()
+        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
+            samples.append(
+                MetricSample(
+                    "process_max_fds", .gauge, help: "File descriptors that the process may have.",
+                    value: Double(limit.rlim_cur)))
+        }
         if let threads = field(19, of: "/proc/self/stat") {
             samples.append(MetricSample("process_threads", .gauge, help: "Threads.", value: Double(threads)))
         }
@@ -28,6 +44,17 @@ public enum ProcessMetrics {
         }
         return samples
     }
+
+    /// By the clock of when this was first asked, less the time that the kernel says the process has run since.
+    private static let began: Double = {
+        let ticks = Double(field(21, of: "/proc/self/stat") ?? 0) / Double(sysconf(Int32(_SC_CLK_TCK)))
+        var uptime = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &uptime)
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        let age = Double(uptime.tv_sec) + Double(uptime.tv_nsec) / 1e9 - ticks
+        return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9 - age
+    }()
 
     /// A number by its place; the command's name, which may hold blanks, is cut out first.
     private static func field(_ place: Int, of path: String) -> Int? {

@@ -5,12 +5,12 @@ import Glibc
 /// They are taken from below the range that the system gives to outgoing connections. Out of that range, any
 /// connection made while a server is down could take its port, and a client that retries a dead port could even
 /// connect to itself.
-struct Ports: ~Copyable {
+package struct Ports: ~Copyable {
     private var descriptors: [Int32] = []
-    private(set) var numbers: [UInt16] = []
+    package private(set) var numbers: [UInt16] = []
 
     /// Tries numbers at random, as others may be choosing at this moment.
-    init(count: Int, range: ClosedRange<UInt16> = 20_000...32_000) throws {
+    package init(count: Int, range: ClosedRange<UInt16> = 20_000...32_000) throws {
         var attempts = 0
         while numbers.count < count {
             attempts += 1
@@ -26,7 +26,7 @@ struct Ports: ~Copyable {
     }
 
     /// Gives the ports back, to whom they were chosen for.
-    mutating func release() {
+    package mutating func release() {
         for descriptor in descriptors { close(descriptor) }
         descriptors = []
     }

@@ -116,6 +116,7 @@ enum SQL {
     static let jobShow = statement("job-show", PackageResources.job_show_sql)
     static let statusJobs = statement("status-jobs", PackageResources.status_jobs_sql)
     static let statusWorkers = statement("status-workers", PackageResources.status_workers_sql)
+    static let fleetState = statement("fleet-state", PackageResources.fleet_state_sql)
     static let statusLeader = statement("status-leader", PackageResources.status_leader_sql)
     static let counts = statement("counts", PackageResources.counts_sql)
     static let lockEnter = statement("lock-enter", PackageResources.lock_enter_sql)

@@ -14,6 +14,9 @@ package final class Arrival: Sendable {
     let run: JobDefinition.Prepared
     /// Without its body.
     let delivery: AMQPDelivery
+    let delivered = ContinuousClock.now
+    /// How long it was in the broker's queue, by the clocks of two machines; nil when the message does not say.
+    let queued: Duration?
 
     /// Reads a delivery, or says why it must be set aside. Nothing has been claimed yet: a flawed message does not use up
     /// its key, and the corrected one may have it.
@@ -50,6 +53,7 @@ package final class Arrival: Sendable {
         job.payload = []
         var delivery = delivery
         delivery.body = []
+        queued = delivery.publishedAt.map { max(.zero, .milliseconds(WallClock.milliseconds - $0)) }
         self.job = job
         identity = job.identity
         self.payload = payload

@@ -2,6 +2,7 @@ import FleetModel
 import FleetStore
 import Logging
 import PostgresClient
+import Synchronization
 
 /// Keeps a worker's right to its jobs: one row renewed, and one lock held on a session of its own.
 ///
@@ -12,13 +13,36 @@ actor LeaseKeeper {
     private let liveness: PostgresDedicated
     private let lease: Duration
     private let logger: Logger
-    private var current: WorkerEpoch?
+    private var current: WorkerEpoch? {
+        didSet { note() }
+    }
     private var worker: Int64?
-    private var renewedAt = ContinuousClock.now
+    private var renewedAt = ContinuousClock.now {
+        didSet { note() }
+    }
     private var isDraining = false
     private var isEnded = false
     private var isRenewing = false
     private var asking: [CheckedContinuation<WorkerEpoch?, Never>] = []
+
+    /// What can be told of the lease without waiting.
+    struct Record: Sendable {
+        var isHeld = false
+        var renewedAt = ContinuousClock.now
+        var losses = 0
+    }
+
+    private nonisolated let noted = Mutex(Record())
+
+    nonisolated var record: Record { noted.withLock { $0 } }
+
+    private func note() {
+        let (isHeld, renewedAt) = (current != nil && !isEnded, renewedAt)
+        noted.withLock { record in
+            if record.isHeld, !isHeld { record.losses += 1 }
+            (record.isHeld, record.renewedAt) = (isHeld, renewedAt)
+        }
+    }
 
     init(store: FleetStore, database: PostgresConfiguration, lease: Duration, logger: Logger) {
         self.store = store

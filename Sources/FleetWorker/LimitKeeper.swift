@@ -202,6 +202,9 @@ package final class LimitKeeper: JobLimits {
         placesBell.ring()
     }
 
+    /// Jobs that wait for a limit here.
+    package var waiting: Int { state.withLock { $0.table.waiting } }
+
     private func followClock() async {
         while !Task.isCancelled {
             let next = act { $0.turn(.now) }

@@ -34,6 +34,8 @@ struct LimitTable {
     /// Whether any job has asked for a limit since this was read last.
     private var isUsed = false
 
+    var waiting: Int { waiters.count }
+
     /// The id of the next waiter, or the number of the next place.
     private mutating func nextID() -> Int64 {
         lastID += 1

@@ -40,6 +40,9 @@ package final class LockKeeper: Sendable {
     private let poll: Duration
     private let logger: Logger
     private let state = Mutex(State())
+    /// Locks that jobs hold here, and those that they wait for.
+    package var counts: (held: Int, waiting: Int) { state.withLock { $0.table.counts } }
+
     private let asks = BatchQueue<Int64>()
     private let looks = BatchQueue<Int64>()
     private let leaves = BatchQueue<Leave>()

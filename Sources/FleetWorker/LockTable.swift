@@ -202,6 +202,11 @@ struct LockTable {
         return .busy(name: entry.name, waited: now - entry.began)
     }
 
+    var counts: (held: Int, waiting: Int) {
+        let held = entries.values.count { if case .held = $0.phase { true } else { false } }
+        return (held, entries.count - held)
+    }
+
     /// What waits, to be looked at.
     var waiting: [Int64] {
         entries.compactMap { if case .waiting = $1.phase { $0 } else { nil } }

@@ -12,6 +12,7 @@ struct Ending: Sendable {
     let ownership: Ownership
     /// When its attempt was claimed.
     let begun: ContinuousClock.Instant
+    let ended: ContinuousClock.Instant
     let settlement: Settlement
 }
 
@@ -25,6 +26,8 @@ package struct Publication: Sendable {
     /// Repeats that this publication answers.
     package var waiters: [Waiter] = []
     package var refusals = 0
+    /// The job's end, whose settling is over with the acknowledgement.
+    var ending: (metrics: JobMetrics.OfType, at: ContinuousClock.Instant)?
 
     package init() {}
 
@@ -46,16 +49,19 @@ final class Settler: Sendable {
     private let slow: Duration
     let logger: Logger
     let counters: WorkerCounters
+    private let metrics: JobMetrics
     /// Whether endings are still being turned into publications.
     private let completing = Countdown()
     /// Publications that are not confirmed and acknowledged yet, wherever they are; at the end they are waited for.
     private let open = Countdown()
     private let patienceIsOver = Mutex(false)
+    private let confirmed = Mutex<ContinuousClock.Instant?>(nil)
 
     init(
         running: RunningJobs, store: FleetStore, consumer: AMQPConsumer, publisher: AMQPPublisher, worker: String,
-        fault: FaultPoint?, slow: Duration, logger: Logger, counters: WorkerCounters
+        fault: FaultPoint?, slow: Duration, logger: Logger, counters: WorkerCounters, metrics: JobMetrics
     ) {
+        self.metrics = metrics
         self.running = running
         self.store = store
         self.consumer = consumer
@@ -66,6 +72,9 @@ final class Settler: Sendable {
         self.logger = logger
         self.counters = counters
     }
+
+    /// When the broker last took something.
+    var lastConfirmed: ContinuousClock.Instant? { confirmed.withLock { $0 } }
 
     /// The worker must end: what cannot be written or published now is left to redelivery.
     func hurry() { patienceIsOver.withLock { $0 = true } }
@@ -81,6 +90,7 @@ final class Settler: Sendable {
         var pace = Pace(now: .now)
         while let batch = await endings.next() {
             let begin = ContinuousClock.now
+            metrics.batch("complete", batch.count)
             var rest = batch[...]
             while !rest.isEmpty {
                 await complete(Array(rest.prefix(BatchLimit.completion)))
@@ -121,7 +131,7 @@ final class Settler: Sendable {
                 let failure = JobFailure(.permanent, code: "output.unstorable", message: "\(error)")
                 await complete([
                     Ending(
-                        arrival: ending.arrival, ownership: ending.ownership, begun: ending.begun,
+                        arrival: ending.arrival, ownership: ending.ownership, begun: ending.begun, ended: ending.ended,
                         settlement: .discard(failure))
                 ])
             }
@@ -149,11 +159,14 @@ final class Settler: Sendable {
             switch answer {
             case .fenced:
                 counters.count { $0.fenced += 1 }
+                metrics.of(arrival.job.type).ended(.fenced)
                 logger.warning(
                     "fenced: the outcome of \(arrival.identity) attempt \(ending.ownership.attempt) is void, another claim owns it"
                 )
                 if let tag { requeued.append(tag) }
             case .settled(let finishedAt, let attempt, let waiters):
+                let jobMetrics = metrics.of(arrival.job.type)
+                jobMetrics.ended(JobMetrics.Outcome(ending.settlement))
                 if case .handBack = ending.settlement {
                     if let tag { requeued.append(tag) }
                     continue
@@ -162,6 +175,7 @@ final class Settler: Sendable {
                 var publication = publication(
                     ending, finishedAt: finishedAt == nil ? nil : moment?.text, attempt: attempt, waiters)
                 publication.acknowledge = tag
+                publication.ending = (jobMetrics, ending.ended)
                 if let subject = arrival.job.subject {
                     let took = ending.ownership.age + (ContinuousClock.now - ending.begun)
                     publication.courtesy += UsabilityEvent.Kind.kinds(of: ending.settlement, slow: took > slow).map {
@@ -233,6 +247,7 @@ final class Settler: Sendable {
     func announce(_ ended: [(Arrival, JobResult)]) {
         counters.count { $0.discarded += ended.count }
         for (arrival, result) in ended {
+            metrics.of(arrival.job.type).ended(result.state == .cancelled ? .cancelled : .discarded)
             logger.notice("\(result.state.rawValue): \(arrival.identity), without being run: \(result.error ?? "")")
         }
         tell(
@@ -279,7 +294,9 @@ final class Settler: Sendable {
                 messages += publication.required
                 messages += publication.courtesy
             }
+            metrics.batch("publish", batch.count)
             let outcomes = await publisher.publish(messages)
+            let now = ContinuousClock.now
             var position = 0
             var settled: [AMQPDeliveryTag] = []
             var answered: [Waiter] = []
@@ -290,11 +307,13 @@ final class Settler: Sendable {
                 if publication.isDone {
                     done += 1
                     if let tag = publication.acknowledge { settled.append(tag) }
+                    if let (metrics, ended) = publication.ending { metrics.took(now - ended, .settle) }
                     answered.append(contentsOf: publication.waiters)
                 } else {
                     tryLater(publication, open.reason)
                 }
             }
+            if outcomes.contains(.confirmed) { confirmed.withLock { $0 = now } }
             fault?.reach(.published, batch.flatMap { $0.required.compactMap(\.properties.messageID) })
             // A crash before this line repeats the results under the same ids; the delivery comes again.
             if !answered.isEmpty { await strikeOut(answered) }
@@ -444,6 +463,8 @@ public final class WorkerCounters: Sendable {
         public var repeats = 0
         public var parked = 0
         public var rejected = 0
+        /// Of those: keys that belong to another job.
+        public var conflicts = 0
     }
 
     private let state = Mutex(Values())

@@ -1,4 +1,5 @@
 import AMQPClient
+import CoreMetrics
 import FleetBroker
 import FleetModel
 import FleetStore
@@ -22,9 +23,9 @@ public final class Worker: Service {
     private let definitions: [String: JobDefinition]
     let subsystems: [String]
     let logger: Logger
-    private let pool: PostgresPool
+    let pool: PostgresPool
     let store: FleetStore
-    private let publisher: AMQPPublisher
+    let publisher: AMQPPublisher
     let consumer: AMQPConsumer
     let intake: Intake
     let running = RunningJobs()
@@ -35,10 +36,15 @@ public final class Worker: Service {
     let orders: PostgresListener
     /// Subsystems whose queue was deleted, for the upkeep to see to.
     let lostQueues = LostQueues()
-    private let locks: LockKeeper
+    let locks: LockKeeper
     let limits: LimitKeeper
     /// What this worker has done so far.
     public let counters = WorkerCounters()
+    let jobMetrics: JobMetrics
+    let publishing = LinkRecord(role: "publish", part: "worker")
+    let consuming = LinkRecord(role: "consume", part: "worker")
+    let presence: ConsumerPresence
+    let answers = DatabaseRecord()
     /// Called once, when the first deliveries may arrive.
     private let onReady: @Sendable () -> Void
 
@@ -49,10 +55,15 @@ public final class Worker: Service {
     /// How long, after the drain time, outcomes may wait for database and broker before they are left to redelivery.
     static let flushLimit: Duration = .seconds(10)
 
+    /// - Parameters:
+    ///   - metrics: what counts its jobs; the process's own factory when nil.
+    ///   - onReady: called once, when the first deliveries may arrive.
     public init(
         _ configuration: WorkerConfiguration, definitions: [JobDefinition], logger: Logger,
-        onReady: @escaping @Sendable () -> Void = {}
+        metrics: (any MetricsFactory)? = nil, onReady: @escaping @Sendable () -> Void = {}
     ) {
+        let metrics = metrics ?? MetricsSystem.factory
+        jobMetrics = JobMetrics(metrics)
         var byName: [String: JobDefinition] = [:]
         for definition in definitions {
             let previous = byName.updateValue(definition, forKey: definition.type.name)
@@ -66,7 +77,8 @@ public final class Worker: Service {
         let topology = FleetBroker.topology(subsystems: subsystems)
         var amqp = configuration.amqp
         amqp.connectionName = "\(configuration.name) publishing"
-        publisher = AMQPPublisher(configuration: amqp, logger: logger)
+        publisher = AMQPPublisher(
+            configuration: amqp, logger: logger, onEvent: { [publishing] in publishing.note($0) })
         amqp.connectionName = "\(configuration.name) consuming"
         consumer = AMQPConsumer(
             configuration: amqp,
@@ -79,21 +91,27 @@ public final class Worker: Service {
                 }
             },
             topology: topology, logger: logger,
-            onEvent: { [lostQueues] event in
+            onEvent: { [lostQueues, consuming] event in
+                consuming.note(event)
                 switch event {
                 case .consumerCancelled(let queue): lostQueues.add(QueueLoss(queue: queue, isWitnessed: true))
                 case .queueFoundIdle(let queue): lostQueues.add(QueueLoss(queue: queue, isWitnessed: false))
                 default: break
                 }
             })
-        pool = PostgresPool(configuration: FleetStore.keyed(configuration.database), logger: logger)
+        presence = ConsumerPresence(amqp)
+        let took = Timer(label: "gaia_database_seconds", dimensions: [("part", "worker")], factory: metrics)
+        pool = PostgresPool(
+            configuration: FleetStore.keyed(configuration.database), logger: logger,
+            onAnswer: { [answers] in answers.note($0, $1, took) })
         store = FleetStore(pool: pool)
         let slots = Dictionary(uniqueKeysWithValues: subsystems.map { ($0, configuration.slots(of: $0)) })
         intake = Intake(slots: slots)
         shares = Mutex(SlotShares(declared: slots, fixed: Set(configuration.places.keys)))
         settler = Settler(
             running: running, store: store, consumer: consumer, publisher: publisher, worker: configuration.name,
-            fault: configuration.fault, slow: configuration.slow, logger: logger, counters: counters)
+            fault: configuration.fault, slow: configuration.slow, logger: logger, counters: counters,
+            metrics: jobMetrics)
         var listening = configuration.database
         listening.applicationName = "gaia orders"
         orders = PostgresListener(
@@ -280,6 +298,7 @@ public final class Worker: Service {
         var pace = Pace(now: .now)
         while let batch = await intake.next() {
             let begin = ContinuousClock.now
+            jobMetrics.batch("claim", batch.count)
             var fresh: [Arrival] = []
             var repeats: [Arrival] = []
             for arrival in batch {
@@ -376,6 +395,7 @@ public final class Worker: Service {
             case .ended(let result): ended.append((arrival, result))
             case .parked: parked.append(arrival.tag)
             case .conflict(let type):
+                counters.count { $0.conflicts += 1 }
                 reject(
                     arrival.whole,
                     Rejection(
@@ -462,6 +482,11 @@ public final class Worker: Service {
         if owned.isEmpty { return }
         counters.count { $0.claimed += owned.count }
         let now = ContinuousClock.now
+        for (arrival, _) in owned {
+            let metrics = jobMetrics.of(arrival.job.type)
+            if let queued = arrival.queued { metrics.took(queued, .queued) }
+            metrics.took(now - arrival.delivered, .claim)
+        }
         running.start(
             owned.map { arrival, ownership in
                 let timeout = arrival.definition.timeout
@@ -546,7 +571,10 @@ public final class Worker: Service {
         let settlement = Settlement(
             outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax, age: ownership.age, policy: policy,
             using: &random)
-        settler.endings.append(Ending(arrival: arrival, ownership: ownership, begun: begun, settlement: settlement))
+        let ended = ContinuousClock.now
+        jobMetrics.of(arrival.job.type).took(ended - begun, .run)
+        settler.endings.append(
+            Ending(arrival: arrival, ownership: ownership, begun: begun, ended: ended, settlement: settlement))
     }
 
     /// Ends what has run too long; the handler is told by cancellation, and given up when it does not listen.

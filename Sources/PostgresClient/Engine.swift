@@ -48,11 +48,16 @@ final class Engine: Sendable {
     let end = OneShot<PostgresError?>()
     let counts = Mutex(Counts())
     private let threadStarted = Mutex(false)
+    private let onAnswer: (@Sendable (Duration, PostgresError?) -> Void)?
 
-    init(configuration: PostgresConfiguration, plan: Plan, logger: Logger) {
+    init(
+        configuration: PostgresConfiguration, plan: Plan, logger: Logger,
+        onAnswer: (@Sendable (Duration, PostgresError?) -> Void)? = nil
+    ) {
         self.configuration = configuration
         self.plan = plan
         self.logger = logger
+        self.onAnswer = onAnswer
     }
 
     func post(_ message: Message) {
@@ -76,7 +81,8 @@ final class Engine: Sendable {
         cancellable: Bool = true
     ) async -> WorkUnit.Answer {
         let ticket = Ticket()
-        return await withTaskCancellationHandler {
+        let began = ContinuousClock.now
+        let answer: WorkUnit.Answer = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let unit = WorkUnit(content, setting: setting, begin: begin) { continuation.resume(returning: $0) }
                 if cancellable, ticket.register(unit) { return unit.fail(.cancelled) }
@@ -88,6 +94,12 @@ final class Engine: Sendable {
                 post(.cancel(unit))
             }
         }
+        if let onAnswer {
+            var error: PostgresError?
+            if case .failure(let failure) = answer { error = failure }
+            onAnswer(.now - began, error)
+        }
+        return answer
     }
 
     static func refuse(_ message: Message) {

@@ -11,9 +11,16 @@ import Logging
 public final class PostgresPool: Sendable {
     private let engine: Engine
 
-    public init(configuration: PostgresConfiguration, logger: Logger) {
+    /// - Parameter onAnswer: told of each answer how long it took, the wait for a connection included, and why there is none;
+    ///   on a thread that must not be held up.
+    public init(
+        configuration: PostgresConfiguration, logger: Logger,
+        onAnswer: (@Sendable (Duration, PostgresError?) -> Void)? = nil
+    ) {
         precondition(configuration.poolSize > 0, "a pool needs a connection")
-        engine = Engine(configuration: configuration, plan: Engine.Plan(size: configuration.poolSize), logger: logger)
+        engine = Engine(
+            configuration: configuration, plan: Engine.Plan(size: configuration.poolSize), logger: logger,
+            onAnswer: onAnswer)
     }
 
     deinit { engine.closeWithoutWaiting() }

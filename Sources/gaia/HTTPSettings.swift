@@ -1,5 +1,6 @@
 import FleetConfiguration
 import FleetHTTP
+import FleetModel
 import FleetObservability
 import FleetService
 import FleetStore
@@ -14,7 +15,8 @@ extension FleetConfiguration {
     func http(_ name: String) throws -> HTTPConfiguration? {
         guard let address = try address("http.listen", httpListen) else { return nil }
         var configuration = HTTPConfiguration(
-            address: address, token: try bearerToken(), amqp: try amqp(name), database: try database(name), name: name)
+            address: address, token: try httpBearerToken(), amqp: try amqp(name), database: try database(name),
+            name: name)
         configuration.payloadBytesMax = payloadBytesMax
         configuration.bodyBytesMax = httpBodyBytesMax
         configuration.connectionsMax = httpConnectionsMax
@@ -23,10 +25,28 @@ extension FleetConfiguration {
         return configuration
     }
 
-    /// Serves what `registry` holds; nil when no address is given.
-    func metrics(_ registry: MetricsRegistry) throws -> MetricsService? {
+    /// Serves health and metrics; nil when no address is given.
+    ///
+    /// - Parameters:
+    ///   - kind: what the process is, such as `worker`.
+    ///   - name: its own, as it is called in tables and logs.
+    func admin(_ kind: String, _ name: String, _ registry: MetricsRegistry, _ board: HealthBoard) throws
+        -> AdminService?
+    {
         registry.collect(ProcessMetrics.read)
-        return try address("metrics.listen", metricsListen).map { MetricsService($0, registry, logger: logger) }
+        for (name, help) in MetricCatalogue.help { registry.describe(name, help) }
+        // A port alone is one of this machine's own.
+        let text = adminListen.map { UInt16($0) == nil ? $0 : "127.0.0.1:\($0)" }
+        guard let address = try address("admin.listen", text) else { return nil }
+        let token = try bearerToken("admin", adminToken, adminTokenFile)
+        guard token != nil || address.isLoopback else {
+            throw ConfigurationError(
+                "admin.listen (GAIA_ADMIN_LISTEN) is reached from beyond this machine and no token is set: set admin.token_file "
+                    + "(GAIA_ADMIN_TOKEN_FILE), or listen on a port of this machine alone, such as 9464")
+        }
+        return AdminService(
+            .init(address: address, token: token, name: name, kind: kind, version: FleetModel.version), registry, board,
+            logger: logger)
     }
 
     private func address(_ key: String, _ text: String?) throws(ConfigurationError) -> HTTPAddress? {
@@ -36,19 +56,25 @@ extension FleetConfiguration {
         }
     }
 
-    private func bearerToken() throws -> BearerToken {
-        switch (httpToken, httpTokenFile) {
+    private func httpBearerToken() throws(ConfigurationError) -> BearerToken {
+        if let token = try bearerToken("http", httpToken, httpTokenFile) { return token }
+        throw ConfigurationError(
+            "http.listen is set and no token is: set http.token (GAIA_HTTP_TOKEN) to at least "
+                + "\(BearerToken.bytesMin) characters, or name a file with http.token_file")
+    }
+
+    /// The token of a listener, from the one place that gives it; nil when none does.
+    private func bearerToken(
+        _ listener: String, _ token: String?, _ file: String?
+    ) throws(ConfigurationError) -> BearerToken? {
+        func named(_ key: String) -> String { "\(listener).\(key) (\(Setting.variable(of: "\(listener).\(key)")))" }
+        switch (token, file) {
         case (.some, .some):
-            throw ConfigurationError(
-                "http.token (GAIA_HTTP_TOKEN) and http.token_file (GAIA_HTTP_TOKEN_FILE) are both set; leave one out")
-        case (nil, nil):
-            throw ConfigurationError(
-                "http.listen is set and no token is: set http.token (GAIA_HTTP_TOKEN) to at least "
-                    + "\(BearerToken.bytesMin) characters, or name a file with http.token_file")
-        case (let token?, nil): return try Self.token(token, from: "http.token (GAIA_HTTP_TOKEN)")
+            throw ConfigurationError("\(named("token")) and \(named("token_file")) are both set; leave one out")
+        case (nil, nil): return nil
+        case (let token?, nil): return try Self.token(token, from: named("token"))
         case (nil, let path?):
-            return try Self.token(
-                try Self.secret("http.token_file", in: path), from: "http.token_file (GAIA_HTTP_TOKEN_FILE)")
+            return try Self.token(try Self.secret("\(listener).token_file", in: path), from: named("token_file"))
         }
     }
 

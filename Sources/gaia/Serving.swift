@@ -8,6 +8,7 @@ import FleetService
 import FleetWorker
 import Foundation
 import Logging
+import Metrics
 import ServiceLifecycle
 
 /// Runs services until SIGTERM or SIGINT, then lets them drain; a second signal ends the process at once.
@@ -64,14 +65,20 @@ struct WorkerCommand: AsyncParsableCommand {
     func run() async throws {
         try await report {
             let loaded = try settings.load()
-            let registry = MetricsRegistry()
+            let (registry, board) = (MetricsRegistry(), HealthBoard())
+            MetricsSystem.bootstrap(registry)
             try await Catalogue.withHandlers(loaded, registry) { handlers in
+                let configuration = try handlers.configuration(loaded, name: name)
                 let worker = Worker(
-                    try handlers.configuration(loaded, name: name), definitions: handlers.definitions,
-                    logger: loaded.logger,
-                    onReady: { StartUpCode.release() })
+                    configuration, definitions: handlers.definitions, logger: loaded.logger, metrics: registry,
+                    onReady: {
+                        board.stage = .serving
+                        StartUpCode.release()
+                    })
                 registry.collect(worker.metrics)
-                try await serve([worker] + (try loaded.metrics(registry).map { [$0] } ?? []), logger: loaded.logger)
+                board.add(worker.health)
+                let admin = try loaded.admin("worker", configuration.name, registry, board)
+                try await serve([worker] + (admin.map { [$0] } ?? []), logger: loaded.logger)
             }
         }
     }
@@ -96,17 +103,22 @@ struct DispatcherCommand: AsyncParsableCommand {
             let loaded = try settings.load()
             let configuration = try loaded.dispatcher(name: name)
             let ready = Readiness()
-            var services: [any Service] = [
-                Dispatcher(configuration, logger: loaded.logger) {
-                    ready.reach()
-                    StartUpCode.release()
-                }
-            ]
+            let (registry, board) = (MetricsRegistry(), HealthBoard())
+            let dispatcher = Dispatcher(configuration, logger: loaded.logger, metrics: registry) {
+                ready.reach()
+                board.stage = .serving
+                StartUpCode.release()
+            }
+            registry.collect(dispatcher.metrics)
+            board.add(dispatcher.health)
+            var services: [any Service] = [dispatcher]
             if let http = try loaded.http(configuration.name) {
                 // The last is shut down first: no request comes in while the dispatcher drains.
                 services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))
             }
-            if let metrics = try loaded.metrics(MetricsRegistry()) { services.append(metrics) }
+            if let admin = try loaded.admin("dispatcher", configuration.name, registry, board) {
+                services.append(admin)
+            }
             try await serve(services, logger: loaded.logger)
         }
     }

@@ -152,21 +152,28 @@ struct UpCommand: AsyncParsableCommand {
             ].compactMap { $0 } + steps.map { "schema: applied \($0.version) \($0.name)" }, parts: 2)
         let configuration = try loaded.dispatcher(name: nil)
         let dispatching = Readiness()
-        let dispatcher = Dispatcher(configuration, logger: loaded.logger) {
+        let (registry, board) = (MetricsRegistry(), HealthBoard())
+        let dispatcher = Dispatcher(configuration, logger: loaded.logger, metrics: registry) {
             ready.partIsReady()
             dispatching.reach()
         }
         let http = try loaded.http(configuration.name).map {
             HTTPService($0, after: dispatching.isReached, logger: loaded.logger)
         }
-        let registry = MetricsRegistry()
         try await Catalogue.withHandlers(loaded, registry) { handlers in
             let worker = Worker(
-                try handlers.configuration(loaded), definitions: handlers.definitions, logger: loaded.logger
-            ) { ready.partIsReady() }
+                try handlers.configuration(loaded), definitions: handlers.definitions, logger: loaded.logger,
+                metrics: registry
+            ) {
+                ready.partIsReady()
+                board.stage = .serving
+            }
             registry.collect(worker.metrics)
+            registry.collect(dispatcher.metrics)
+            board.add(worker.health)
+            board.add(dispatcher.health, prefix: "dispatcher")
             var services: [any Service] = [dispatcher, worker]
-            if let metrics = try loaded.metrics(registry) { services.append(metrics) }
+            if let admin = try loaded.admin("fleet", configuration.name, registry, board) { services.append(admin) }
             // The last is shut down first.
             if let http { services.append(http) }
             try await serve(services, logger: loaded.logger)

@@ -59,12 +59,12 @@ struct MetricsRegistryTests {
             Counter(label: "many_total", dimensions: [("n", "\(number)")], factory: registry).increment()
         }
         #expect(lines("many_total{").count == 4)
-        #expect(lines("refused ").last == "gaia_metrics_refused 6")
+        #expect(lines("refused_total ").last == "gaia_metrics_refused_total 6")
         let other = MetricsRegistry()
         Counter(label: "x", factory: other).increment()
         Meter(label: "x", factory: other).set(9)
         #expect(other.exposition().contains("x 1\n"))
-        #expect(other.exposition().contains("gaia_metrics_refused 1\n"))
+        #expect(other.exposition().contains("gaia_metrics_refused_total 1\n"))
     }
 
     @Test("What others count is read at each look")

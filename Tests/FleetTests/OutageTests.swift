@@ -39,7 +39,7 @@ struct OutageTests {
                         }
                     }()
                     do {
-                        try await fleet.mailbox.wait(for: "some results", within: .seconds(90)) {
+                        try await fleet.mailbox.wait(for: "some results") {
                             $0.results.count >= before + 200
                         }
                     } catch {
@@ -55,7 +55,7 @@ struct OutageTests {
                     try await publishing
                 }
                 let wanted = Set(keys.joined())
-                let contents = try await fleet.mailbox.wait(for: "all results", within: .seconds(120)) { contents in
+                let contents = try await fleet.mailbox.wait(for: "all results") { contents in
                     Set(contents.results.compactMap(\.key)).count >= wanted.count
                 }
                 #expect(Set(contents.results.compactMap(\.key)) == wanted)
@@ -82,6 +82,60 @@ struct OutageTests {
                         try await servers.database.startAgain()
                     },
                 ])
+        }
+    }
+
+    @Test("Readiness goes with database and broker and comes back with them; a worker stays alive all the while")
+    func readiness() async throws {
+        try await use { servers, place in
+            try await ProgramGroup.use(environment: place.environment) { programs in
+                let worker = try await programs.serve("worker", "worker", AdminPage.listening)
+                let page = try await AdminPage(of: worker)
+                func comes(_ status: Int, _ part: String) async throws {
+                    try await eventually("\(part) to make readiness \(status)") {
+                        #expect(try await page.get("/livez").status == 200)
+                        return try await page.get("/readyz").status == status
+                    }
+                    let word = status == 200 ? "pass" : "fail"
+                    #expect(try await page.health(part).document["status"] == .string(word))
+                }
+                try await comes(200, "database")
+                try await servers.database.stopImmediately()
+                try await comes(503, "database")
+                try await servers.database.startAgain()
+                try await comes(200, "database")
+                try await servers.broker.stop()
+                try await comes(503, "broker")
+                #expect(try await page.get("/readyz?verbose").text.contains("[-]broker fail: no link to the broker"))
+                try await servers.broker.startAgain()
+                try await comes(200, "broker")
+                #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
+            }
+        }
+    }
+
+    @Test("A worker whose consumer the broker has lost, and not said so, is not ready")
+    func consumerLost() async throws {
+        try await use { servers, place in
+            try await ProgramGroup.use(environment: place.environment) { programs in
+                let worker = try await programs.serve("worker", "worker", AdminPage.listening)
+                let page = try await AdminPage(of: worker)
+                try await eventually("it to be ready") { try await page.get("/readyz").status == 200 }
+                // As after a fault of the broker's own: the queue forgets its consumer, and the client hears nothing.
+                _ = try await servers.broker.control([
+                    "eval",
+                    """
+                    {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"\(place.name)">>, queue, <<"gaia.jobs.gaia">>)),
+                    [{ok, _, _} = ra:process_command(amqqueue:get_pid(Q),
+                        rabbit_fifo:make_checkout({element(2, C), element(1, C)}, cancel, #{}))
+                     || C <- rabbit_amqqueue:consumers(Q)].
+                    """,
+                ])
+                try await eventually("it to be found out") { try await page.get("/readyz").status == 503 }
+                let reason = try await page.health("broker").document["reason"]?.string ?? ""
+                #expect(reason.contains("no consumer of gaia.jobs.gaia,"), "\(reason)")
+                #expect(try await page.get("/livez").status == 200)
+            }
         }
     }
 

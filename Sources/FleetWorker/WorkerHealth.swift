@@ -1,0 +1,74 @@
+import FleetBroker
+import FleetModel
+import FleetObservability
+import FleetStore
+
+extension Worker {
+    /// How long after a link came up the broker may take to know of its consumers.
+    static let presenceGrace: Duration = .seconds(5)
+
+    /// What a worker can be asked about: broker and database, without which it can do nothing, and each subsystem.
+    public var health: [HealthPart] {
+        let servers = [
+            HealthPart("broker", isNeeded: true) { await self.brokerHealth() },
+            HealthPart("database", isNeeded: true) { await self.databaseHealth() },
+        ]
+        return servers
+            + subsystems.map { subsystem in
+                HealthPart(subsystem, isNeeded: false) { self.health(of: subsystem) }
+            }
+    }
+
+    private func brokerHealth() async -> PartHealth {
+        var health = PartHealth(.pass, lastSuccess: settler.lastConfirmed)
+        publishing.describe(in: &health)
+        consuming.describe(in: &health)
+        let queues = expectedQueues
+        health.facts["queues"] = .number(Double(queues.count))
+        if let since = consuming.connectedSince, .now - since >= Self.presenceGrace, !queues.isEmpty {
+            do {
+                let absent = try await presence.absent(from: queues)
+                if !absent.isEmpty {
+                    health.worsen(
+                        .fail,
+                        "the broker knows of no consumer of \(absent.sorted().joined(separator: ", ")), though this worker "
+                            + "believes to consume from there: restart it")
+                }
+            } catch {
+                health.worsen(.warn, "the broker could not be asked for its consumers: \(error)")
+            }
+        }
+        return health
+    }
+
+    private func databaseHealth() async -> PartHealth {
+        var health = await answers.health(pool)
+        let epoch = await lease.present
+        health.facts["epoch"] = .number(Double(epoch?.epoch ?? 0))
+        if epoch == nil {
+            health.worsen(.fail, "the lease is lost: jobs are claimed again when the database has given a new one")
+        }
+        return health
+    }
+
+    private func health(of subsystem: String) -> PartHealth {
+        var health = PartHealth(.pass, lastSuccess: jobMetrics.lastSuccess(of: subsystem))
+        if let load = load.subsystems.first(where: { $0.name == subsystem }) {
+            health.facts["slots"] = .number(Double(load.slots))
+            health.facts["busy"] = .number(Double(load.busy))
+            health.facts["waiting"] = .number(Double(load.waiting))
+            for notice in load.notices { health.worsen(.warn, notice) }
+        }
+        health.facts["resting"] = .flag(pauses.withLock { $0.rests(subsystem: subsystem) })
+        return health
+    }
+
+    /// From which a consumer of ours should take jobs now.
+    private var expectedQueues: [String] {
+        subsystems.filter { subsystem in
+            !pauses.withLock { $0.rests(subsystem: subsystem) }
+                && shares.withLock { $0.slots[subsystem] ?? 0 } > 0
+        }
+        .flatMap { [FleetBroker.urgentQueue($0), FleetBroker.jobsQueue($0)] }
+    }
+}
