@@ -40,23 +40,119 @@ struct PrometheusTests {
         }
     }
 
+    /// A query of a dashboard.
+    private struct Query: Sendable {
+        let place: String
+        let expression: String
+
+        /// As Grafana would ask, for all processes.
+        var filled: String {
+            expression.replacing("$instance", with: ".*").replacing("$__rate_interval", with: "30s")
+        }
+        /// Whether the fleet of the test has something to answer.
+        var isAnswered: Bool { !expression.contains("browser") && !expression.contains("rabbitmq_") }
+    }
+
+    private static func dashboards() throws -> [(name: String, document: JSONValue)] {
+        let directory = root.appendingPathComponent("configs/grafana/dashboards")
+        return try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted().map {
+            ($0, try JSONValue(Array(try Data(contentsOf: directory.appendingPathComponent($0)))))
+        }
+    }
+
+    private static func panels(_ document: JSONValue) -> [JSONValue] {
+        (document["panels"]?.array ?? []).filter { $0["type"] != .string("row") }
+    }
+
+    private static func queries() throws -> [Query] {
+        try dashboards().flatMap { name, document in
+            panels(document).flatMap { panel in
+                (panel["targets"]?.array ?? []).compactMap { target in
+                    target["expr"]?.string.map {
+                        Query(place: "\(name): \(panel["title"]?.string ?? "")", expression: $0)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test("The dashboards are as their tables say, and each panel has a place, a unit and queries of its own")
+    func dashboards() async throws {
+        let check = try await Program.run(
+            Self.root.appendingPathComponent("configs/grafana/make-dashboards").path, ["--check"])
+        #expect(check.status == .exited(0), "\(check.output)")
+        let dashboards = try Self.dashboards()
+        #expect(dashboards.count == 7)
+        #expect(Set(dashboards.compactMap { $0.document["uid"]?.string }).count == 7)
+        #expect(dashboards.map { Self.panels($0.document).count }.reduce(0, +) >= 95)
+        for (name, document) in dashboards {
+            let variables = document["templating"]?["list"]?.array?.compactMap { $0["name"]?.string }
+            #expect(variables == ["datasource", "instance"], "\(name)")
+            // Each of the others.
+            #expect(document["links"]?.array?.count == 6, "\(name)")
+            let all = document["panels"]?.array ?? []
+            #expect(Set(all.compactMap { $0["id"]?.int }).count == all.count, "\(name)")
+            var taken: Set<[Int]> = []
+            for panel in all {
+                let words = "\(name): \(panel["title"]?.string ?? "without a title")"
+                let place = panel["gridPos"]
+                let (x, y) = (try #require(place?["x"]?.int), try #require(place?["y"]?.int))
+                let (width, height) = (try #require(place?["w"]?.int), try #require(place?["h"]?.int))
+                #expect(x >= 0 && x + width <= 24, "\(words)")
+                for column in x..<x + width {
+                    for line in y..<y + height { #expect(taken.insert([column, line]).inserted, "\(words)") }
+                }
+                if panel["type"] == .string("row") { continue }
+                #expect(panel["title"]?.string?.isEmpty == false, "\(words)")
+                #expect(panel["fieldConfig"]?["defaults"]?["unit"]?.string?.isEmpty == false, "\(words)")
+                let targets = panel["targets"]?.array ?? []
+                #expect(!targets.isEmpty && targets.allSatisfy { $0["expr"]?.string?.isEmpty == false }, "\(words)")
+                #expect(targets.allSatisfy { $0["datasource"]?["uid"] == .string("${datasource}") }, "\(words)")
+            }
+        }
+    }
+
     /// Only there once something has happened, and what RabbitMQ's plugin tells.
     private static let absent: Set<String> = [
         "gaia_browser_waiting", "gaia_browser_crashes_total", "rabbitmq_detailed_queue_messages_ready",
         "rabbitmq_detailed_queue_consumers",
     ]
 
-    @Test("A Prometheus that scrapes a live fleet knows every metric that the alerts ask for, and evaluates them all")
+    /// Of each subsystem but that of browsers.
+    private static func jobs(_ address: String) throws -> [Job] {
+        let port = try #require(address.split(separator: ":").last)
+        return try [
+            ("file.write.v1", #"{"path":"data:a","content":"words"}"#),
+            ("file.read.v1", #"{"path":"data:a"}"#),
+            ("api.request.v1", #"{"url":"http://\#(address)/livez"}"#),
+            ("network.probe.v1", #"{"host":"127.0.0.1","port":\#(port)}"#),
+            ("process.run.v1", #"{"executable":"/usr/bin/true"}"#),
+        ].enumerated().map { number, job in
+            Job(type: try JobType(validating: job.0), key: "job-\(number)", payload: Array(job.1.utf8))
+        }
+    }
+
+    @Test(
+        "A Prometheus that scrapes a live fleet knows every metric that the alerts ask for, evaluates them all, and answers every panel"
+    )
     func live() async throws {
+        let directory = "/tmp/gaia-monitored-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let settings = [
+            "GAIA_FILE_ROOTS": "data=\(directory)", "GAIA_API_ALLOW": "127.0.0.1", "GAIA_NETWORK_ALLOW": "127.0.0.1",
+            "GAIA_PROCESS_EXECUTABLES": "/usr/bin/true",
+        ].merging(AdminPage.listening) { $1 }
         try await TestFleet.use(workers: 0) { fleet in
             try await ProgramGroup.use(environment: fleet.place.environment) { programs in
                 var targets: [String] = []
                 for command in ["dispatcher", "worker"] {
-                    let child = try await programs.serve(command, command, AdminPage.listening)
+                    let child = try await programs.serve(command, command, settings)
                     targets.append(String(try await AdminPage(of: child).address.dropFirst("http://".count)))
                 }
-                try await fleet.enqueue((0..<20).map { try Job(NoopParameters(), key: "k\($0)") })
-                try await fleet.mailbox.wait(for: "all results") { $0.results.count >= 20 }
+                let jobs = try Self.jobs(targets[1]) + (0..<20).map { try Job(NoopParameters(), key: "k\($0)") }
+                try await fleet.enqueue(jobs)
+                try await fleet.mailbox.wait(for: "all results") { $0.results.count >= jobs.count }
                 try await Self.withPrometheus(targets) { prometheus in
                     try await eventually("all targets to be scraped") {
                         let list = try await prometheus("targets")["data"]?["activeTargets"]?.array ?? []
@@ -77,6 +173,15 @@ struct PrometheusTests {
                                 String($0.output.0)
                             })
                     #expect(asked.count > 30)
+                    for query in try Self.queries() {
+                        let escaped = query.filled.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
+                        let answer = try await prometheus("query?query=\(escaped)")
+                        #expect(answer["status"] == .string("success"), "\(query.place): \(query.filled): \(answer)")
+                        if query.isAnswered {
+                            #expect(
+                                answer["data"]?["result"]?.array?.isEmpty == false, "\(query.place): \(query.filled)")
+                        }
+                    }
                     #expect(asked.subtracting(known).subtracting(Self.absent).isEmpty, "\(asked.subtracting(known))")
                 }
             }
