@@ -139,7 +139,9 @@ public final class TestFleet: Sendable {
     // MARK: Producing
 
     /// Publishes jobs as a Swift producer does; each must be confirmed.
-    public func enqueue(_ jobs: [Job]) async throws { try await publish(jobs.map { $0.message(publishedAt: WallClock.milliseconds) }) }
+    public func enqueue(_ jobs: [Job]) async throws {
+        try await publish(jobs.map { $0.message(publishedAt: WallClock.milliseconds) })
+    }
 
     /// Publishes one job of ``Work`` that wants an answer.
     public func enqueue(_ work: Work, key: String, correlationID: String? = nil) async throws {
