@@ -62,6 +62,8 @@ struct RealLedger: Sendable {
     ) async throws {
         var configuration = configuration
         configuration.poolSize = 2
+        // The simulations beside it leave the processor to nobody for as long as they compute.
+        configuration.acquireTimeout = .seconds(300)
         let pool = PostgresPool(configuration: configuration, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await pool.run() }
