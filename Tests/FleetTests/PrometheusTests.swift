@@ -173,6 +173,11 @@ struct PrometheusTests {
                                 String($0.output.0)
                             })
                     #expect(asked.count > 30)
+                    // What is told per second needs two samples of each.
+                    try await eventually("enough samples") {
+                        try await prometheus("query?query=min(count_over_time(up[30s]))%3E3")["data"]?["result"]?
+                            .array?.isEmpty == false
+                    }
                     for query in try Self.queries() {
                         let escaped = query.filled.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""
                         let answer = try await prometheus("query?query=\(escaped)")

@@ -284,7 +284,8 @@ struct LimitKeeperTests {
             await #expect(throws: LimitError.self) { _ = try await keeper.enter("n", within: .milliseconds(300)) }
             try await keeper.spend(10, of: "free", within: .zero)
             // A place is free here again without a word to the ledger.
-            async let entering = keeper.enter("n", within: .seconds(30))
+            async let entering = keeper.enter("n", within: .seconds(300))
+            try await eventually("it to wait") { keeper.waiting == 1 }
             keeper.leave(place)
             _ = try await entering
             try await crew.pool.script("alter schema away rename to gaia")
