@@ -1,4 +1,5 @@
 import AMQPClient
+import FleetObservability
 import Synchronization
 
 /// Whether the broker knows of the consumers that this process believes to have. A link that is up proves nothing: a broker
@@ -47,5 +48,26 @@ public final class ConsumerPresence: Sendable {
             state.withLock { ($0.asked, $0.absent) = (.now, absent) }
         }
         return state.withLock { state in state.absent.filter(queues.contains) }
+    }
+    /// How long after a link came up the broker may take to know of its consumers.
+    static let grace: Duration = .seconds(5)
+
+    /// Adds what is amiss with the consumers of a link.
+    ///
+    /// - Parameters:
+    ///   - queues: which ought to have one of ours.
+    ///   - part: whose they are, such as `worker`.
+    public func describe(_ link: LinkRecord, queues: [String], part: String, in health: inout PartHealth) async {
+        guard let since = link.connectedSince, .now - since >= Self.grace, !queues.isEmpty else { return }
+        do {
+            let absent = try await absent(from: queues)
+            if absent.isEmpty { return }
+            health.worsen(
+                .fail,
+                "the broker knows of no consumer of \(absent.sorted().joined(separator: ", ")), though this \(part) believes "
+                    + "to consume from there: restart it")
+        } catch {
+            health.worsen(.warn, "the broker could not be asked for its consumers: \(error)")
+        }
     }
 }

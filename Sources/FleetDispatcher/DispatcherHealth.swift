@@ -2,9 +2,6 @@ import FleetBroker
 import FleetObservability
 
 extension Dispatcher {
-    /// How long after a link came up the broker may take to know of its consumer.
-    static let presenceGrace: Duration = .seconds(5)
-
     /// What a dispatcher can be asked about.
     public var health: [HealthPart] {
         [
@@ -18,18 +15,7 @@ extension Dispatcher {
         var health = PartHealth(.pass)
         publishing.describe(in: &health)
         consuming.describe(in: &health)
-        if let since = consuming.connectedSince, .now - since >= Self.presenceGrace {
-            do {
-                if try await !presence.absent(from: [FleetBroker.enqueueQueue]).isEmpty {
-                    health.worsen(
-                        .fail,
-                        "the broker knows of no consumer of \(FleetBroker.enqueueQueue), though this dispatcher believes to "
-                            + "consume from there: restart it")
-                }
-            } catch {
-                health.worsen(.warn, "the broker could not be asked for its consumers: \(error)")
-            }
-        }
+        await presence.describe(consuming, queues: [FleetBroker.enqueueQueue], part: "dispatcher", in: &health)
         return health
     }
 

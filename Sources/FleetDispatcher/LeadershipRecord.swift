@@ -23,7 +23,7 @@ final class LeadershipRecord: Sendable {
 
     private let factory: any MetricsFactory
     private let state = Mutex(State())
-    private let meters = Mutex<[String: (took: CoreMetrics.Timer, failures: Counter)]>([:])
+    private let meters = Mutex<[String: (time: CoreMetrics.Timer, failures: Counter)]>([:])
     private let jobs = Mutex<[String: Counter]>([:])
 
     init(_ factory: any MetricsFactory) { self.factory = factory }
@@ -41,8 +41,7 @@ final class LeadershipRecord: Sendable {
 
     func done(_ duty: String, _ duration: Duration) {
         state.withLock { $0.duties[duty] = Duty(lastSuccess: .now) }
-        let (seconds, attoseconds) = duration.components
-        meter(duty).took.recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+        meter(duty).time.took(duration)
     }
 
     func failed(_ duty: String, _ duration: Duration, _ error: String) {
@@ -63,12 +62,12 @@ final class LeadershipRecord: Sendable {
 
     func measured(_ fleet: FleetState) { state.withLock { $0.fleet = $0.term == nil ? nil : fleet } }
 
-    private func meter(_ duty: String) -> (took: CoreMetrics.Timer, failures: Counter) {
+    private func meter(_ duty: String) -> (time: CoreMetrics.Timer, failures: Counter) {
         meters.withLock { meters in
             if let known = meters[duty] { return known }
             let labels = [("duty", duty)]
             let made = (
-                took: CoreMetrics.Timer(label: "gaia_dispatcher_duty_seconds", dimensions: labels, factory: factory),
+                time: CoreMetrics.Timer(label: "gaia_dispatcher_duty_seconds", dimensions: labels, factory: factory),
                 failures: Counter(label: "gaia_dispatcher_duty_failures_total", dimensions: labels, factory: factory)
             )
             meters[duty] = made
@@ -142,32 +141,4 @@ final class LeadershipRecord: Sendable {
             MetricSample("gaia_fleet_\(name)", .gauge, help: "\(help) Told by the leader.", value: value)
         }
     }
-}
-
-/// Counts what became of the jobs of enqueue requests.
-struct RequestMetrics: Sendable {
-    private let lines: [EnqueueLine.Status: Counter]
-    private let requests: Counter
-    private let refused: Counter
-
-    init(_ factory: any MetricsFactory) {
-        lines = Dictionary(
-            uniqueKeysWithValues: EnqueueLine.Status.allCases.map {
-                (
-                    $0,
-                    Counter(
-                        label: "gaia_enqueue_jobs_total", dimensions: [("status", $0.rawValue)], factory: factory)
-                )
-            })
-        requests = Counter(
-            label: "gaia_enqueue_requests_total", dimensions: [("outcome", "answered")], factory: factory)
-        refused = Counter(label: "gaia_enqueue_requests_total", dimensions: [("outcome", "refused")], factory: factory)
-    }
-
-    func answered(_ answer: [EnqueueLine]) {
-        requests.increment()
-        for line in answer { lines[line.status]?.increment() }
-    }
-
-    func wasRefused() { refused.increment() }
 }

@@ -142,8 +142,25 @@ public final class HealthBoard: Sendable {
         private struct State {
             var isLooking = false
             var last: (at: ContinuousClock.Instant, health: PartHealth)?
-            var waiters: [Int: CheckedContinuation<PartHealth?, Never>] = [:]
+            var waiters: [Int: Waiter] = [:]
             var waitersMade = 0
+        }
+
+        private enum Turn {
+            case known(PartHealth)
+            case first
+            case waits
+        }
+
+        private struct Waiter {
+            let continuation: CheckedContinuation<PartHealth?, Never>
+            /// Ends its wait when the part does not answer in time.
+            let timer: Task<Void, any Error>
+
+            func resume(_ health: PartHealth?) {
+                timer.cancel()
+                continuation.resume(returning: health)
+            }
         }
 
         let part: HealthPart
@@ -153,32 +170,30 @@ public final class HealthBoard: Sendable {
 
         /// - Returns: nil when it did not answer in time.
         func health(_ patience: Duration, _ freshness: Duration) async -> PartHealth? {
-            let (known, id) = state.withLock { state -> (PartHealth?, Int) in
-                if let last = state.last, .now - last.at < freshness { return (last.health, 0) }
-                state.waitersMade += 1
-                return (nil, state.waitersMade)
-            }
-            if let known { return known }
-            let timer = Task {
-                try await Task.sleep(for: patience)
-                self.answer(id, nil)
-            }
-            defer { timer.cancel() }
-            return await withCheckedContinuation { continuation in
-                let isFirst = state.withLock { state in
-                    state.waiters[id] = continuation
+            await withCheckedContinuation { continuation in
+                // In one step: between two an answer could come, and the part be looked at twice.
+                let turn = state.withLock { state -> Turn in
+                    if let last = state.last, .now - last.at < freshness { return .known(last.health) }
+                    state.waitersMade += 1
+                    let id = state.waitersMade
+                    // It finds its waiter, since it cannot look before this lock is free.
+                    let timer = Task {
+                        try await Task.sleep(for: patience)
+                        self.giveUp(id)
+                    }
+                    state.waiters[id] = Waiter(continuation: continuation, timer: timer)
                     defer { state.isLooking = true }
-                    return !state.isLooking
+                    return state.isLooking ? .waits : .first
                 }
-                if isFirst {
-                    Task { self.answerAll(await self.part.look()) }
+                switch turn {
+                case .known(let health): continuation.resume(returning: health)
+                case .first: Task { self.answerAll(await self.part.look()) }
+                case .waits: break
                 }
             }
         }
 
-        private func answer(_ id: Int, _ health: PartHealth?) {
-            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: health)
-        }
+        private func giveUp(_ id: Int) { state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(nil) }
 
         private func answerAll(_ health: PartHealth) {
             let waiters = state.withLock { state in
@@ -187,7 +202,7 @@ public final class HealthBoard: Sendable {
                 defer { state.waiters = [:] }
                 return state.waiters
             }
-            for waiter in waiters.values { waiter.resume(returning: health) }
+            for waiter in waiters.values { waiter.resume(health) }
         }
     }
 }

@@ -18,8 +18,7 @@ public final class DatabaseRecord: Sendable {
     ///
     /// - Parameter timer: where the time is recorded.
     public func note(_ duration: Duration, _ error: PostgresError?, _ timer: CoreMetrics.Timer) {
-        let (seconds, attoseconds) = duration.components
-        timer.recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+        timer.took(duration)
         state.withLock { state in
             switch error?.kind {
             // A refusal is an answer too.

@@ -60,9 +60,7 @@ final class JobMetrics: Sendable {
         }
 
         func took(_ duration: Duration, _ stage: Stage) {
-            let (seconds, attoseconds) = duration.components
-            stages[Stage.allCases.firstIndex(of: stage) ?? 0].recordNanoseconds(
-                seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+            stages[Stage.allCases.firstIndex(of: stage) ?? 0].took(duration)
         }
 
         func ended(_ outcome: Outcome) {

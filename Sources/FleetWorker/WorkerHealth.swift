@@ -4,9 +4,6 @@ import FleetObservability
 import FleetStore
 
 extension Worker {
-    /// How long after a link came up the broker may take to know of its consumers.
-    static let presenceGrace: Duration = .seconds(5)
-
     /// What a worker can be asked about: broker and database, without which it can do nothing, and each subsystem.
     public var health: [HealthPart] {
         let servers = [
@@ -25,19 +22,7 @@ extension Worker {
         consuming.describe(in: &health)
         let queues = expectedQueues
         health.facts["queues"] = .number(Double(queues.count))
-        if let since = consuming.connectedSince, .now - since >= Self.presenceGrace, !queues.isEmpty {
-            do {
-                let absent = try await presence.absent(from: queues)
-                if !absent.isEmpty {
-                    health.worsen(
-                        .fail,
-                        "the broker knows of no consumer of \(absent.sorted().joined(separator: ", ")), though this worker "
-                            + "believes to consume from there: restart it")
-                }
-            } catch {
-                health.worsen(.warn, "the broker could not be asked for its consumers: \(error)")
-            }
-        }
+        await presence.describe(consuming, queues: queues, part: "worker", in: &health)
         return health
     }
 
