@@ -12,6 +12,7 @@ let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let metricsTestKit: Target.Dependency = .product(name: "MetricsTestKit", package: "swift-metrics")
+let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let yaml: Target.Dependency = .product(name: "Yams", package: "Yams")
@@ -54,6 +55,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -105,17 +107,24 @@ let package = Package(
         house(
             "FleetStore", ["FleetModel", "FleetObservability", "PostgresClient", coreMetrics, log],
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")]),
-        house("FleetObservability", [coreMetrics]),
-        house("FleetWorker", fleet + ["FleetObservability", coreMetrics]),
-        house("FleetDispatcher", fleet + ["FleetObservability", coreMetrics]),
+        house("FleetObservability", ["FleetModel", coreMetrics, tracing, log]),
+        // Sends spans to a collector.
         house(
-            "FleetHTTP", fleet + web + ["FleetDispatcher", "FleetObservability"],
+            "FleetTracing", ["FleetModel", "CurlClient", coreMetrics, tracing, lifecycle, log], isTestable: true),
+        house("FleetWorker", fleet + ["FleetObservability", coreMetrics, tracing]),
+        house("FleetDispatcher", fleet + ["FleetObservability", coreMetrics, tracing]),
+        house(
+            "FleetHTTP", fleet + web + ["FleetDispatcher", "FleetObservability", tracing],
             resources: [.embedInCode("openapi.json")]),
         house("FleetService", ["FleetConfiguration", "FleetWorker", "AMQPClient", "PostgresClient"]),
 
         // Subsystems: parameters and handlers, no queue and no SQL.
         house(
-            "APISubsystem", ["FleetModel", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics],
+            "APISubsystem",
+            [
+                "FleetModel", "FleetObservability", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics,
+                tracing,
+            ],
             isTestable: true),
         house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics], isTestable: true),
         // Measures file jobs beside the same work in plain C.
@@ -162,7 +171,8 @@ let package = Package(
             name: "gaia",
             dependencies: fleet + [
                 "FleetConfiguration", "FleetService", "FleetWorker", "FleetDispatcher", "FleetHTTP",
-                "FleetObservability", "APISubsystem", "BrowserSubsystem", "BrowserPool", "FileSubsystem",
+                "FleetObservability", "FleetTracing", tracing, "APISubsystem", "BrowserSubsystem", "BrowserPool",
+                "FileSubsystem",
                 "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
                 "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "FleetDoctor",
@@ -252,9 +262,15 @@ let package = Package(
             "FleetWorkerTests",
             [
                 "FleetWorker", "FleetBroker", "FleetModel", "FleetStore", "FleetTestKit", "AMQPClient",
-                "PostgresClient", "TestPatience",
+                "PostgresClient", "TestPatience", coreMetrics, tracing,
             ]),
-        tests("FleetObservabilityTests", ["FleetObservability", "TestPatience", metrics]),
+        tests("FleetObservabilityTests", ["FleetObservability", "FleetModel", "TestPatience", metrics, log]),
+        tests(
+            "FleetTracingTests",
+            [
+                "FleetTracing", "FleetObservability", "FleetTestKit", "TestPatience", tracing, coreMetrics, lifecycle,
+                log,
+            ]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", "TestPatience", log]),
         tests(
             "APISubsystemTests",

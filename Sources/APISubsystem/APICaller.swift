@@ -1,7 +1,9 @@
 import CurlClient
 import FleetModel
+import FleetObservability
 import FoundationEssentials
 import RootedFiles
+import Tracing
 
 /// Makes one call, for whichever kind of job.
 ///
@@ -139,6 +141,7 @@ struct APICaller: Sendable {
         let body = ResponseBody(
             trail: trail, hasBody: request.method != "HEAD", inlineBytesMax: call.inlineBytesMax, place: call.place,
             expects: call.expects)
+        let span = Self.span(of: &request, trail, call.context)
         do {
             var response: CurlResponse?
             let begin = ContinuousClock.now
@@ -146,6 +149,7 @@ struct APICaller: Sendable {
             do {
                 response = try await curl.perform(request) { try await body.take($0) }
             } catch is ResponseBody.Enough {}
+            if let status = response?.status ?? body.head?.status { Self.end(span, status) }
             if let next = body.next {
                 end = .success
                 return .redirect(next)
@@ -168,8 +172,37 @@ struct APICaller: Sendable {
         } catch {
             await body.abandon()
             if let error = error as? CurlError { end = Self.verdict(error, request) }
+            // Ignored where the answer has ended it.
+            span.fail((error as? CurlError)?.kind.code ?? "\(type(of: error))")
             throw Self.failure(error, isFile: call.place != nil)
         }
+    }
+
+    /// The span of a hop, which the other side is told of in place of the job's own.
+    private static func span(
+        of request: inout CurlRequest, _ trail: RedirectTrail, _ context: JobContext
+    ) -> any Span {
+        let tracer = InstrumentationSystem.tracer
+        let span = tracer.startSpan(request.method, ofKind: .client)
+        span.set([
+            "http.request.method": .string(request.method), "server.address": .string(trail.url.host),
+            "server.port": trail.url.authority.split(separator: ":").last.flatMap { Int64($0) }.map { .int64($0) },
+            // A query may hold secrets.
+            "url.full": .string(String(trail.url.publicText.prefix { $0 != "?" && $0 != "#" })),
+            "http.request.resend_count": trail.redirects > 0 ? .int(Int64(trail.redirects)) : nil,
+        ])
+        if let text = tracer.traceparent(of: span.context),
+            // Not one that the job has brought for this call.
+            let own = request.headers.firstIndex(where: { $0 == ("traceparent", context.traceparent ?? "") })
+        {
+            request.headers[own].value = text
+        }
+        return span
+    }
+
+    private static func end(_ span: any Span, _ status: Int) {
+        span.set(["http.response.status_code": .int(Int64(status))])
+        if status < 400 { span.end() } else { span.fail("\(status)") }
     }
 
     private func request(

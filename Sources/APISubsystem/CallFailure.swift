@@ -64,7 +64,7 @@ extension CurlHead {
 
 extension CurlError.Kind {
     /// What results call it.
-    fileprivate var code: String {
+    var code: String {
         switch self {
         case .resolve: "api.resolve"
         case .connect: "api.connect"

@@ -22,6 +22,13 @@ extension AMQPDelivery {
         if case .int(let time) = properties.headers[JobHeader.publishedAt] { return time }
         return properties.timestamp.flatMap { $0 < 1 << 40 ? Int64($0) * 1_000 : nil }
     }
+
+    /// From which trace it comes. One that is flawed is none: nothing is refused for how it is traced.
+    public var traceparent: String? {
+        guard case .string(let text) = properties.headers[JobHeader.traceparent], Job.flaw(inShortText: text) == nil
+        else { return nil }
+        return text
+    }
 }
 
 extension Job {
@@ -95,7 +102,7 @@ extension Job {
             type: type, key: key, payload: delivery.body, replyTo: properties.replyTo,
             correlationID: properties.correlationID,
             subject: try Self.text(JobHeader.subject, properties.headers),
-            traceparent: try Self.text(JobHeader.traceparent, properties.headers),
+            traceparent: delivery.traceparent,
             deadline: try Self.number(JobHeader.deadline, 1...Int64(1) << 42, properties.headers)
                 .map { .milliseconds($0) },
             attemptsMax: try Self.number(

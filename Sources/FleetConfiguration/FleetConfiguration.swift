@@ -66,6 +66,15 @@ public struct FleetConfiguration: Sendable {
     public var adminToken: String?
     public var adminTokenFile: String?
     public var logLevel: String
+    /// `text` or `json`.
+    public var logFormat: String
+    /// Where spans are sent; nowhere when nil.
+    public var traceURL: String?
+    /// Of the traces that begin here how many are recorded, from 0 to 1.
+    public var traceRatio: Double
+    /// What the collector is shown, and a file that holds it.
+    public var traceToken: String?
+    public var traceTokenFile: String?
 
     /// Reads file and environment.
     ///
@@ -116,6 +125,14 @@ public struct FleetConfiguration: Sendable {
         adminToken = values.text("admin.token")
         adminTokenFile = values.text("admin.token_file")
         logLevel = try values.choice("log.level")
+        logFormat = try values.choice("log.format")
+        traceURL = values.text("trace.url")
+        guard let ratio = values.text("trace.ratio").flatMap(Double.init), (0...1).contains(ratio) else {
+            throw ConfigurationError("trace.ratio (GAIA_TRACE_RATIO) must be a number from 0 to 1, such as 0.01")
+        }
+        traceRatio = ratio
+        traceToken = values.text("trace.token")
+        traceTokenFile = values.text("trace.token_file")
     }
 }
 

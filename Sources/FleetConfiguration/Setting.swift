@@ -256,6 +256,16 @@ public struct Setting: Sendable {
         Setting(
             "log.level", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info",
             "the least level that is logged, to standard error"),
+        Setting(
+            "log.format", .choice(["text", "json"]), "text", "lines for people, or one JSON object a line for machines"),
+        Setting(
+            "trace.url", .text, nil,
+            "where spans are sent, as OTLP over HTTP: http://127.0.0.1:4318/v1/traces; nowhere when absent"),
+        Setting(
+            "trace.ratio", .text, "1",
+            "how many of the traces that begin here are recorded, from 0 to 1; others are as whoever began them says"),
+        Setting("trace.token", .text, nil, "what the collector is shown, as a bearer token"),
+        Setting("trace.token_file", .text, nil, "a file that holds the token, instead of trace.token"),
     ]
 
     private init(_ key: String, _ kind: Kind, _ fallback: String?, _ summary: String) {

@@ -1,8 +1,10 @@
 import AMQPClient
 import FleetBroker
 import FleetModel
+import FleetObservability
 import FleetStore
 import PostgresClient
+import Tracing
 
 /// What became of one job of a request.
 public struct EnqueueLine: Sendable, Equatable {
@@ -86,10 +88,13 @@ public struct EnqueueDesk: Sendable {
 
     private typealias Place = (line: Int, document: JobDocument)
 
-    /// - Parameter producer: who asks, as it stands in the jobs.
+    /// - Parameters:
+    ///   - producer: who asks, as it stands in the jobs.
+    ///   - traceparent: of the request, from which the jobs follow.
     /// - Returns: a line for each, in the same order.
     public func enqueue(
-        _ jobs: [Result<JobDocument, InvalidJobDocument>], producer: String?, repeats: Repeats
+        _ jobs: [Result<JobDocument, InvalidJobDocument>], producer: String?, traceparent: String? = nil,
+        repeats: Repeats
     ) async -> [EnqueueLine] {
         var lines: [EnqueueLine] = []
         var (now, later, schedules): ([Place], [Place], [Place]) = ([], [], [])
@@ -99,7 +104,13 @@ public struct EnqueueDesk: Sendable {
                 lines.append(EnqueueLine(key: "", type: "", status: .invalid, message: error.description))
             case .success(let document):
                 var line = EnqueueLine(key: document.job.key, type: document.job.type.name, status: .queued)
-                let place = (index, document.with { $0.producer = producer })
+                let place = (
+                    index,
+                    document.with {
+                        $0.producer = producer
+                        $0.traceparent = $0.traceparent ?? traceparent
+                    }
+                )
                 if document.job.payload.count > payloadBytesMax {
                     line.status = .invalid
                     line.message =
@@ -210,7 +221,14 @@ public struct EnqueueDesk: Sendable {
 
     private func publish(_ now: [Place], _ lines: inout [EnqueueLine]) async {
         let time = WallClock.milliseconds
-        let outcomes = await publisher.publish(now.map { $0.document.job.message(publishedAt: time) })
+        var spans: [any Span] = []
+        let jobs = now.map { place -> Job in
+            var job = place.document.job
+            if let span = JobSpan.start(for: &job) { spans.append(span) }
+            return job
+        }
+        let outcomes = await publisher.publish(jobs.map { $0.message(publishedAt: time) })
+        for (span, outcome) in zip(spans, outcomes) { JobSpan.end(span, EnqueueOutcome(outcome)) }
         for (place, outcome) in zip(now, outcomes) {
             switch EnqueueOutcome(outcome) {
             case .queued: break
@@ -237,6 +255,35 @@ public struct EnqueueDesk: Sendable {
         for place in places {
             lines[place.line].status = isUnknown ? .unknown : .failed
             lines[place.line].message = "\(error)"
+        }
+    }
+}
+
+/// The span of a job on its way to the broker, from which its attempts follow.
+enum JobSpan {
+    /// - Returns: nil when nobody traces.
+    static func start(for job: inout Job) -> (any Span)? {
+        let tracer = InstrumentationSystem.tracer
+        if tracer is NoOpTracer { return nil }
+        let span = tracer.startSpan(
+            "send \(FleetBroker.jobsExchange)", context: tracer.context(from: job.traceparent), ofKind: .producer)
+        span.set([
+            "messaging.system": "rabbitmq", "messaging.operation.name": "send", "messaging.operation.type": "send",
+            "messaging.destination.name": .string("\(FleetBroker.jobsExchange):\(job.type.name)"),
+            "messaging.rabbitmq.destination.routing_key": .string(job.type.name),
+            "messaging.message.id": .string(job.key),
+            "messaging.message.conversation_id": job.correlationID.map { .string($0) },
+            "gaia.job.type": .string(job.type.name), "gaia.job.key": .string(job.key),
+        ])
+        job.traceparent = tracer.traceparent(of: span.context)
+        return span
+    }
+
+    static func end(_ span: any Span, _ outcome: EnqueueOutcome) {
+        switch outcome {
+        case .queued: span.end()
+        case .failed: span.fail("not-enqueued")
+        case .unknown: span.fail("unknown")
         }
     }
 }

@@ -1,8 +1,10 @@
 import AMQPClient
 import FleetBroker
 import FleetModel
+import FleetObservability
 import FleetStore
 import Logging
+import Tracing
 
 /// Takes requests from `gaia.enqueue`, many jobs in one: those for now go to the broker, those for later into the ledger.
 /// The answer on `reply_to` says of each job what became of it, in the order of the request:
@@ -64,7 +66,20 @@ final class EnqueueService: Sendable {
         } catch {
             return await refuse(delivery, Rejection(.invalidJSON, error.description))
         }
-        let lines = await desk.enqueue(request.jobs, producer: delivery.properties.appID, repeats: .published)
+        let tracer = InstrumentationSystem.tracer
+        let traceparent = delivery.traceparent
+        let span = tracer.startSpan(
+            "process \(delivery.queue)", context: tracer.context(from: traceparent), ofKind: .consumer)
+        span.set([
+            "messaging.system": "rabbitmq", "messaging.operation.name": "process",
+            "messaging.operation.type": "process", "messaging.destination.name": .string(delivery.queue),
+            "messaging.message.id": delivery.properties.messageID.map { .string($0) },
+            "messaging.batch.message_count": .int(Int64(request.jobs.count)),
+        ])
+        defer { span.end() }
+        let lines = await desk.enqueue(
+            request.jobs, producer: delivery.properties.appID,
+            traceparent: tracer.traceparent(of: span.context) ?? traceparent, repeats: .published)
         metrics.answered(lines)
         await answer(delivery, lines)
     }

@@ -44,7 +44,7 @@ struct JobAPI: Sendable {
             throw Problem(.unprocessableContent, error.description)
         }
         guard let limit = call.wait else {
-            return try Self.response(await one(document, newTo: nil), document)
+            return try Self.response(await one(document, call, newTo: nil), document)
         }
         guard document.cron == nil else {
             throw Problem.badRequest("'wait' is for a job, and this is a schedule; leave one of them out")
@@ -52,8 +52,10 @@ struct JobAPI: Sendable {
         return try await enqueueAndWait(document, limit, call)
     }
 
-    private func one(_ document: JobDocument, newTo queue: String?) async -> EnqueueLine {
-        await desk.enqueue([.success(document)], producer: Self.producer, repeats: .answered(newTo: queue))[0]
+    private func one(_ document: JobDocument, _ call: Call, newTo queue: String?) async -> EnqueueLine {
+        await desk.enqueue(
+            [.success(document)], producer: Self.producer, traceparent: call.traceparent,
+            repeats: .answered(newTo: queue))[0]
     }
 
     private func many(_ text: String, _ call: Call) async throws -> Response {
@@ -64,7 +66,8 @@ struct JobAPI: Sendable {
         do { request = try EnqueueRequest(canonical: text[...].utf8, atMost: HTTPConfiguration.jobsMax) } catch {
             throw Problem(.unprocessableContent, error.description)
         }
-        let lines = await desk.enqueue(request.jobs, producer: Self.producer, repeats: .answered())
+        let lines = await desk.enqueue(
+            request.jobs, producer: Self.producer, traceparent: call.traceparent, repeats: .answered())
         let jobs = "[" + lines.map(\.document).joined(separator: ",") + "]"
         let isOut = !lines.isEmpty && lines.allSatisfy { $0.status == .failed || $0.status == .unknown }
         if isOut {
@@ -125,7 +128,7 @@ struct JobAPI: Sendable {
                 // Its result goes where the client wants it, and here besides; written before it can end.
                 _ = try await look(wait)
             }
-            let line = await one(document, newTo: replyQueue)
+            let line = await one(document, call, newTo: replyQueue)
             guard line.isSafe else { return try Self.response(line, document) }
             let ending = try await end(of: wait, within: limit, isNoted: line.status == .queued, document)
             switch ending {

@@ -22,6 +22,18 @@ enum Resource: Sendable, Equatable {
         }
     }
 
+    /// Its path with names in place of what differs.
+    var route: String {
+        switch self {
+        case .health: "/healthz"
+        case .description: "/openapi.json"
+        case .jobs: "/v1/jobs"
+        case .job: "/v1/jobs/{subsystem}/{key}"
+        case .schedules: "/v1/schedules"
+        case .schedule: "/v1/schedules/{name}"
+        }
+    }
+
     /// The query parameters that a method takes; any other is refused, so that a misspelt one is not ignored.
     func parameters(_ method: HTTPRequest.Method) -> [String] {
         switch (self, method) {

@@ -1,8 +1,11 @@
+import FleetModel
+import FleetObservability
 import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
 import Synchronization
+import Tracing
 
 /// What a response needs to know of its connection.
 struct ConnectionContext: InitializableFromSource {
@@ -17,6 +20,8 @@ struct Call: Sendable {
     let resource: Resource
     let target: RequestTarget
     let hangUp = HangUp()
+    /// What the jobs that it makes follow from.
+    let traceparent: String?
     /// How long the client is prepared to wait for a job's end; nil when it asks for the present state.
     let wait: Duration?
 }
@@ -51,11 +56,35 @@ struct Responder: HTTPResponder {
     let logger: Logger
 
     func respond(to request: Request, context: ConnectionContext) async throws -> Response {
+        let tracer = InstrumentationSystem.tracer
+        let traceparent = request.headers[Self.traceparent].flatMap { Job.flaw(inShortText: $0) == nil ? $0 : nil }
+        let span = tracer.startSpan(
+            request.method.rawValue, context: tracer.context(from: traceparent), ofKind: .server)
+        span.set(["http.request.method": .string(request.method.rawValue), "url.path": .string(request.uri.path)])
+        do {
+            let response = try await respond(
+                to: request, context, span, tracer.traceparent(of: span.context) ?? traceparent)
+            span.set(["http.response.status_code": .int(Int64(response.status.code))])
+            if response.status.code < 500 { span.end() } else { span.fail("\(response.status.code)") }
+            return response
+        } catch {
+            span.fail("\(type(of: error))")
+            throw error
+        }
+    }
+
+    private static let traceparent = HTTPField.Name("traceparent")!
+
+    private func respond(
+        to request: Request, _ context: ConnectionContext, _ span: any Span, _ traceparent: String?
+    ) async throws -> Response {
         var response: Response
         var isReadToItsEnd = !request.hasBody
         var isLast = false
         do {
-            let call = try open(request)
+            let call = try open(request, traceparent)
+            span.operationName = "\(request.method.rawValue) \(call.resource.route)"
+            span.set(["http.route": .string(call.resource.route)])
             if call.wait != nil {
                 isLast = true
                 // Reads on behind the body, to hear of the client's end; the connection can take no further request then.
@@ -81,7 +110,7 @@ struct Responder: HTTPResponder {
 
     // MARK: The head
 
-    private func open(_ request: Request) throws(Problem) -> Call {
+    private func open(_ request: Request, _ traceparent: String?) throws(Problem) -> Call {
         let target: Result<RequestTarget, Problem>
         do { target = .success(try RequestTarget(request.head.path)) } catch { target = .failure(error) }
         // Whoever has no token is told nothing else.
@@ -97,7 +126,7 @@ struct Responder: HTTPResponder {
         if request.method == .post { try checkContent(request) }
         let seconds = try target.get().number("wait", HTTPConfiguration.waitRange) ?? 0
         return Call(
-            method: request.method, resource: resource, target: try target.get(),
+            method: request.method, resource: resource, target: try target.get(), traceparent: traceparent,
             wait: seconds > 0 ? min(.seconds(seconds), configuration.waitMax) : nil)
     }
 

@@ -37,6 +37,16 @@ public struct JSONText: Sendable {
         needsComma = true
     }
 
+    /// A member whose name is not known before.
+    public mutating func member(named name: String, _ value: String) {
+        separate()
+        string(name)
+        bytes.append(UInt8(ascii: ":"))
+        needsComma = false
+        string(value)
+        needsComma = true
+    }
+
     /// A member whose value is JSON text already. The caller answers for its validity.
     public mutating func member(_ name: StaticString, json: String) {
         key(name)

@@ -33,6 +33,10 @@ public struct InvalidParameters: Error, Sendable, CustomStringConvertible {
 
 /// What a handler is told about the job it runs.
 public struct JobContext: Sendable {
+    /// That of the handler within which this is asked, also in tasks that it started; nil elsewhere. By it log lines know
+    /// their job.
+    @TaskLocal public static var current: JobContext?
+
     public let type: JobType
     public let key: String
     /// From 1.
@@ -41,7 +45,8 @@ public struct JobContext: Sendable {
     public let token: Int64
     /// Whom the job is done for (user, lesson, classroom), when the producer said so.
     public let subject: String?
-    /// W3C trace context, when the producer sent one.
+    /// W3C trace context, for whatever the handler calls: of the worker's own span when it traces, else as the producer
+    /// sent it.
     public let traceparent: String?
     /// Where ``withLock(_:within:isolation:_:)`` gets its locks.
     let locks: any JobLocks

@@ -10,6 +10,9 @@ public enum MetricCatalogue {
             "Jobs to one statement of the stages claim and complete, and to one round of publishing.",
         "gaia_database_seconds": "Time until the database answered, the wait for a connection included.",
 
+        "gaia_trace_spans_total":
+            "Spans by what became of them: sent, refused by the collector, dropped because it was slow or away.",
+
         // The dispatcher.
         "gaia_dispatcher_duty_seconds": "Time of one round of a leader's duty.",
         "gaia_dispatcher_duty_failures_total": "Rounds of a leader's duty that failed.",

@@ -8,6 +8,7 @@ public final class HTTPTarget: Sendable {
         /// From 1, over all requests.
         public fileprivate(set) var number: Int
         public let idempotencyKey: String
+        public let traceparent: String
         public let at: ContinuousClock.Instant
     }
 
@@ -76,10 +77,11 @@ public final class HTTPTarget: Sendable {
             bytes += buffer[..<count]
         }
         let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\r\n")
-        let name = "idempotency-key: "
-        let line = lines.first { $0.lowercased().hasPrefix(name) }
-        let key = line.map { String($0.dropFirst(name.count)) } ?? ""
-        var request = Request(number: 0, idempotencyKey: key, at: .now)
+        func field(_ name: String) -> String {
+            lines.first { $0.lowercased().hasPrefix("\(name): ") }.map { String($0.dropFirst(name.count + 2)) } ?? ""
+        }
+        var request = Request(
+            number: 0, idempotencyKey: field("idempotency-key"), traceparent: field("traceparent"), at: .now)
         arrived.update { requests in
             request.number = requests.count + 1
             requests.append(request)

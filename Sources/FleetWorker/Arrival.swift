@@ -15,6 +15,8 @@ package final class Arrival: Sendable {
     /// Without its body.
     let delivery: AMQPDelivery
     let delivered = ContinuousClock.now
+    /// What counts jobs of its type.
+    let metrics: JobMetrics.OfType
     /// How long it was in the broker's queue, by the clocks of two machines; nil when the message does not say.
     let queued: Duration?
 
@@ -23,7 +25,7 @@ package final class Arrival: Sendable {
     ///
     /// - Parameter definitions: what this worker has handlers for, by their types' names.
     package init(
-        _ delivery: AMQPDelivery, definitions: [String: JobDefinition], payloadBytesMax: Int
+        _ delivery: AMQPDelivery, definitions: [String: JobDefinition], metrics: JobMetrics, payloadBytesMax: Int
     ) throws(Rejection) {
         var handler: JobDefinition?
         var job = try Job(delivery, payloadBytesMax: payloadBytesMax) { name in
@@ -58,6 +60,7 @@ package final class Arrival: Sendable {
         identity = job.identity
         self.payload = payload
         self.definition = definition
+        self.metrics = metrics.of(definition.type)
         self.delivery = delivery
     }
 

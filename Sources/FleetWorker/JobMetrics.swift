@@ -8,7 +8,9 @@ import Synchronization
 /// ```
 ///  published ──queued──▶ delivered ──claim──▶ claimed ──run──▶ handler ended ──settle──▶ acknowledged
 /// ```
-final class JobMetrics: Sendable {
+///
+/// A job is counted five times, so a type's counters are looked up once, when its delivery is read, and go with it.
+package final class JobMetrics: Sendable {
     enum Stage: String, CaseIterable {
         /// In the broker's queue, where the message says when it was published.
         case queued
@@ -38,49 +40,59 @@ final class JobMetrics: Sendable {
     }
 
     /// Those of one type. Made when the type's first job comes, so that a type that never runs here has none.
-    final class OfType: Sendable {
-        private let stages: [Timer]
-        private let outcomes: [Outcome: Counter]
-        private let success = Mutex<ContinuousClock.Instant?>(nil)
+    package final class OfType: Sendable {
+        private let queued, claim, run, settle: Timer
+        /// In the order of `Outcome.allCases`.
+        private let outcomes: [Counter]
+        private let began = ContinuousClock.now
+        /// When the last success was, in nanoseconds after `began`; negative before the first.
+        private let success = Atomic<Int64>(-1)
 
         fileprivate init(_ type: JobType, _ factory: any MetricsFactory) {
             let labels = [("subsystem", type.subsystem), ("type", type.name)]
-            stages = Stage.allCases.map {
+            func timer(_ stage: Stage) -> Timer {
                 Timer(
-                    label: "gaia_job_stage_seconds", dimensions: labels + [("stage", $0.rawValue)], factory: factory)
+                    label: "gaia_job_stage_seconds", dimensions: labels + [("stage", stage.rawValue)], factory: factory)
             }
-            outcomes = Dictionary(
-                uniqueKeysWithValues: Outcome.allCases.map {
-                    (
-                        $0,
-                        Counter(
-                            label: "gaia_jobs_total", dimensions: labels + [("outcome", $0.rawValue)], factory: factory)
-                    )
-                })
+            (queued, claim, run, settle) = (timer(.queued), timer(.claim), timer(.run), timer(.settle))
+            outcomes = Outcome.allCases.map {
+                Counter(label: "gaia_jobs_total", dimensions: labels + [("outcome", $0.rawValue)], factory: factory)
+            }
         }
 
         func took(_ duration: Duration, _ stage: Stage) {
-            stages[Stage.allCases.firstIndex(of: stage) ?? 0].took(duration)
+            let timer =
+                switch stage {
+                case .queued: queued
+                case .claim: claim
+                case .run: run
+                case .settle: settle
+                }
+            timer.took(duration)
         }
 
         func ended(_ outcome: Outcome) {
-            outcomes[outcome]?.increment()
-            if outcome == .succeeded { success.withLock { $0 = .now } }
+            outcomes[outcome.index].increment()
+            if outcome == .succeeded { success.store((.now - began).nanoseconds, ordering: .relaxed) }
         }
 
-        var lastSuccess: ContinuousClock.Instant? { success.withLock { $0 } }
+        var lastSuccess: ContinuousClock.Instant? {
+            let after = success.load(ordering: .relaxed)
+            return after < 0 ? nil : began + .nanoseconds(after)
+        }
     }
 
     private let factory: any MetricsFactory
+    /// By their names.
     private let types = Mutex<[String: OfType]>([:])
-    private let batches: [String: Recorder]
+    private let claimed, completed, published: Recorder
 
-    init(_ factory: any MetricsFactory) {
+    package init(_ factory: any MetricsFactory) {
         self.factory = factory
-        batches = Dictionary(
-            uniqueKeysWithValues: ["claim", "complete", "publish"].map {
-                ($0, Recorder(label: "gaia_worker_batch_jobs", dimensions: [("stage", $0)], factory: factory))
-            })
+        func recorder(_ stage: String) -> Recorder {
+            Recorder(label: "gaia_worker_batch_jobs", dimensions: [("stage", stage)], factory: factory)
+        }
+        (claimed, completed, published) = (recorder("claim"), recorder("complete"), recorder("publish"))
     }
 
     func of(_ type: JobType) -> OfType {
@@ -92,11 +104,29 @@ final class JobMetrics: Sendable {
         }
     }
 
-    /// How many jobs a statement or a round of publishing was for.
-    func batch(_ stage: String, _ count: Int) { batches[stage]?.record(count) }
+    // How many jobs a statement or a round of publishing was for.
+    func claimed(_ count: Int) { claimed.record(count) }
+    func completed(_ count: Int) { completed.record(count) }
+    func published(_ count: Int) { published.record(count) }
 
     /// When a job of a subsystem last succeeded here.
     func lastSuccess(of subsystem: String) -> ContinuousClock.Instant? {
         types.withLock { $0 }.filter { $0.key.hasPrefix("\(subsystem).") }.compactMap(\.value.lastSuccess).max()
+    }
+}
+
+extension JobMetrics.Outcome {
+    /// Its place among all.
+    fileprivate var index: Int {
+        switch self {
+        case .succeeded: 0
+        case .retried: 1
+        case .snoozed: 2
+        case .discarded: 3
+        case .cancelled: 4
+        case .indeterminate: 5
+        case .fenced: 6
+        case .handedBack: 7
+        }
     }
 }

@@ -29,6 +29,7 @@ package final class RunningJobs: Sendable {
         let begun: ContinuousClock.Instant
         let expiry: ContinuousClock.Instant
         let expiryKind: Interruption
+        let trace: AttemptTrace?
         var interruption: Interruption?
         var interruptedAt: ContinuousClock.Instant?
         var isSettled = false
@@ -55,14 +56,18 @@ package final class RunningJobs: Sendable {
         let begun: ContinuousClock.Instant
         let expiry: ContinuousClock.Instant
         let expiryKind: Interruption
+        let trace: AttemptTrace?
         let body: @Sendable () async -> Void
 
-        /// - Parameter begun: when it was claimed.
+        /// - Parameters:
+        ///   - begun: when it was claimed.
+        ///   - trace: its spans, when it is traced.
         package init(
             _ arrival: Arrival, _ ownership: Ownership, begun: ContinuousClock.Instant = .now,
-            expiry: ContinuousClock.Instant, expiryKind: Interruption,
+            expiry: ContinuousClock.Instant, expiryKind: Interruption, trace: AttemptTrace? = nil,
             body: @escaping @Sendable () async -> Void
         ) {
+            self.trace = trace
             self.arrival = arrival
             self.ownership = ownership
             self.begun = begun
@@ -78,7 +83,7 @@ package final class RunningJobs: Sendable {
             for run in runs {
                 let entry = Entry(
                     arrival: run.arrival, tag: run.arrival.tag, ownership: run.ownership, begun: run.begun,
-                    expiry: run.expiry, expiryKind: run.expiryKind)
+                    expiry: run.expiry, expiryKind: run.expiryKind, trace: run.trace)
                 let previous = state.entries.updateValue(entry, forKey: run.arrival.identity)
                 precondition(previous == nil, "a job was claimed while it ran here: \(run.arrival.identity)")
             }
@@ -126,10 +131,10 @@ package final class RunningJobs: Sendable {
     /// The one place that decides who settles a job: its handler's end, or the sweep that gave the handler up. The token
     /// tells a handler that was given up from the next attempt of the same job here.
     ///
-    /// - Returns: the job, why it was interrupted and when it was begun; nil when it is settled already.
+    /// - Returns: the job, why it was interrupted, when it was begun, and its spans; nil when it is settled already.
     package func beginSettling(
         _ identity: JobIdentity, token: Int64
-    ) -> (Arrival, Ownership, Interruption?, begun: ContinuousClock.Instant)? {
+    ) -> (Arrival, Ownership, Interruption?, begun: ContinuousClock.Instant, AttemptTrace?)? {
         state.withLock { state in
             guard let index = state.entries.index(forKey: identity),
                 state.entries.values[index].ownership.token == token, !state.entries.values[index].isSettled
@@ -137,7 +142,7 @@ package final class RunningJobs: Sendable {
             state.entries.values[index].isSettled = true
             state.entries.values[index].task = nil
             let entry = state.entries.values[index]
-            return (entry.arrival, entry.ownership, entry.interruption, entry.begun)
+            return (entry.arrival, entry.ownership, entry.interruption, entry.begun, entry.trace)
         }
     }
 

@@ -1,6 +1,7 @@
 import AMQPClient
 import FleetBroker
 import FleetModel
+import FleetObservability
 import FleetStore
 import Logging
 import PostgresClient
@@ -14,25 +15,29 @@ struct Ending: Sendable {
     let begun: ContinuousClock.Instant
     let ended: ContinuousClock.Instant
     let settlement: Settlement
+    let trace: AttemptTrace?
+
+    /// For log lines about it.
+    var metadata: Logger.Metadata {
+        .job(
+            arrival.identity, attempt: ownership.attempt, traceparent: trace?.running ?? arrival.job.traceparent)
+    }
 }
 
 /// What is to be published before a delivery may be acknowledged.
 package struct Publication: Sendable {
     /// Without these the delivery is kept: the result, or the message that is set aside.
     package var required: [AMQPMessage] = []
-    /// Copies and news: given up when the broker keeps refusing them, since the required ones hold the same facts.
+    /// Copies and news: given up where the broker has refused for long, since the required ones hold the same facts.
     package var courtesy: [AMQPMessage] = []
     package var acknowledge: AMQPDeliveryTag?
     /// Repeats that this publication answers.
     package var waiters: [Waiter] = []
     package var refusals = 0
     /// The job's end, whose settling is over with the acknowledgement.
-    var ending: (metrics: JobMetrics.OfType, at: ContinuousClock.Instant)?
+    var ending: (metrics: JobMetrics.OfType, at: ContinuousClock.Instant, trace: AttemptTrace?)?
 
     package init() {}
-
-    /// How often courtesy messages are tried against a broker that refuses them.
-    package static let refusalsMax = 5
 }
 
 /// The last two stages: completions into the ledger, then results to the broker, then acknowledgements. Each takes all
@@ -90,7 +95,7 @@ final class Settler: Sendable {
         var pace = Pace(now: .now)
         while let batch = await endings.next() {
             let begin = ContinuousClock.now
-            metrics.batch("complete", batch.count)
+            metrics.completed(batch.count)
             var rest = batch[...]
             while !rest.isEmpty {
                 await complete(Array(rest.prefix(BatchLimit.completion)))
@@ -132,7 +137,7 @@ final class Settler: Sendable {
                 await complete([
                     Ending(
                         arrival: ending.arrival, ownership: ending.ownership, begun: ending.begun, ended: ending.ended,
-                        settlement: .discard(failure))
+                        settlement: .discard(failure), trace: ending.trace)
                 ])
             }
         } catch {
@@ -144,6 +149,7 @@ final class Settler: Sendable {
     /// again elsewhere and are claimed once this worker's epoch has ended.
     private func giveUp(_ endings: [Ending], _ error: any Error) {
         running.remove(endings.map(\.arrival.identity))
+        for ending in endings { ending.trace?.failed("not-written") }
         logger.error("\(endings.count) outcomes could not be written; their jobs will run again: \(error)")
     }
 
@@ -152,6 +158,7 @@ final class Settler: Sendable {
         batch.reserveCapacity(endings.count)
         var requeued: [AMQPDeliveryTag] = []
         let tags = running.remove(endings.map(\.arrival.identity))
+        let now = ContinuousClock.now
         // A batch ends in one moment.
         var moment: (time: PostgresTimestamp, text: String)?
         for ((ending, tag), answer) in zip(zip(endings, tags), answers) {
@@ -159,15 +166,17 @@ final class Settler: Sendable {
             switch answer {
             case .fenced:
                 counters.count { $0.fenced += 1 }
-                metrics.of(arrival.job.type).ended(.fenced)
+                arrival.metrics.ended(.fenced)
+                ending.trace?.failed("fenced")
                 logger.warning(
-                    "fenced: the outcome of \(arrival.identity) attempt \(ending.ownership.attempt) is void, another claim owns it"
-                )
+                    "fenced: the outcome of \(arrival.identity) attempt \(ending.ownership.attempt) is void, another claim owns it",
+                    metadata: ending.metadata)
                 if let tag { requeued.append(tag) }
             case .settled(let finishedAt, let attempt, let waiters):
-                let jobMetrics = metrics.of(arrival.job.type)
-                jobMetrics.ended(JobMetrics.Outcome(ending.settlement))
+                arrival.metrics.ended(JobMetrics.Outcome(ending.settlement))
+                ending.trace?.completed(at: now)
                 if case .handBack = ending.settlement {
+                    ending.trace?.settled(at: now)
                     if let tag { requeued.append(tag) }
                     continue
                 }
@@ -175,7 +184,8 @@ final class Settler: Sendable {
                 var publication = publication(
                     ending, finishedAt: finishedAt == nil ? nil : moment?.text, attempt: attempt, waiters)
                 publication.acknowledge = tag
-                publication.ending = (jobMetrics, ending.ended)
+                publication.ending = (arrival.metrics, ending.ended, ending.trace)
+                publication.carry(ending.trace?.sending ?? arrival.job.traceparent)
                 if let subject = arrival.job.subject {
                     let took = ending.ownership.age + (ContinuousClock.now - ending.begun)
                     publication.courtesy += UsabilityEvent.Kind.kinds(of: ending.settlement, slow: took > slow).map {
@@ -219,15 +229,19 @@ final class Settler: Sendable {
         case .discard(let error):
             failure = error
             counters.count { $0.discarded += 1 }
-            logger.notice("discarded: \(job.identity) after attempt \(ending.ownership.attempt): \(error)")
+            logger.notice(
+                "discarded: \(job.identity) after attempt \(ending.ownership.attempt): \(error.code)",
+                metadata: ending.metadata)
         case .cancel(let error):
             failure = error
             counters.count { $0.discarded += 1 }
-            logger.notice("called off: \(job.identity) in attempt \(ending.ownership.attempt): \(error.message)")
+            logger.notice(
+                "called off: \(job.identity) in attempt \(ending.ownership.attempt)", metadata: ending.metadata)
         case .doubt(let error):
             failure = error
             counters.count { $0.discarded += 1 }
-            logger.warning("indeterminate: \(job.identity), an operator must decide: \(error)")
+            logger.warning(
+                "indeterminate: \(job.identity), an operator must decide: \(error.code)", metadata: ending.metadata)
         case .handBack: preconditionFailure("what is handed back is not published")
         }
         let error = failure?.document(attempt: ending.ownership.attempt, worker: worker)
@@ -247,8 +261,10 @@ final class Settler: Sendable {
     func announce(_ ended: [(Arrival, JobResult)]) {
         counters.count { $0.discarded += ended.count }
         for (arrival, result) in ended {
-            metrics.of(arrival.job.type).ended(result.state == .cancelled ? .cancelled : .discarded)
-            logger.notice("\(result.state.rawValue): \(arrival.identity), without being run: \(result.error ?? "")")
+            arrival.metrics.ended(result.state == .cancelled ? .cancelled : .discarded)
+            logger.notice(
+                "\(result.state.rawValue): \(arrival.identity), without being run: gaia job show tells why",
+                metadata: .job(arrival.identity, traceparent: arrival.job.traceparent))
         }
         tell(
             ended.flatMap { arrival, result -> [AMQPMessage] in
@@ -287,6 +303,7 @@ final class Settler: Sendable {
 
     /// Runs until `publications` is finished and empty.
     func publish() async {
+        var refusals = Refusals()
         while let batch = await publications.next() {
             var messages: [AMQPMessage] = []
             messages.reserveCapacity(batch.count)
@@ -294,24 +311,35 @@ final class Settler: Sendable {
                 messages += publication.required
                 messages += publication.courtesy
             }
-            metrics.batch("publish", batch.count)
+            metrics.published(batch.count)
             let outcomes = await publisher.publish(messages)
             let now = ContinuousClock.now
+            if !refusals.isEmpty || !outcomes.allSatisfy({ $0 == .confirmed }) {
+                for (message, outcome) in zip(messages, outcomes) { refusals.note(outcome, of: message, at: now) }
+            }
             var position = 0
+            var delayed: (count: Int, reason: String) = (0, "")
             var settled: [AMQPDeliveryTag] = []
             var answered: [Waiter] = []
             var done = 0
             for var publication in batch {
-                let open = publication.strike(outcomes[position...])
+                let open = publication.strike(outcomes[position...]) { refusals.isHopeless($0, at: now) }
                 position += open.count
                 if publication.isDone {
                     done += 1
                     if let tag = publication.acknowledge { settled.append(tag) }
-                    if let (metrics, ended) = publication.ending { metrics.took(now - ended, .settle) }
+                    if let (metrics, ended, trace) = publication.ending {
+                        metrics.took(now - ended, .settle)
+                        trace?.settled(at: now)
+                    }
                     answered.append(contentsOf: publication.waiters)
                 } else {
-                    tryLater(publication, open.reason)
+                    delayed = (delayed.count + 1, open.reason)
+                    tryLater(publication)
                 }
+            }
+            if delayed.count > 0 {
+                logger.warning("\(delayed.count) results were not confirmed and are published again: \(delayed.reason)")
             }
             if outcomes.contains(.confirmed) { confirmed.withLock { $0 = now } }
             fault?.reach(.published, batch.flatMap { $0.required.compactMap(\.properties.messageID) })
@@ -341,13 +369,12 @@ final class Settler: Sendable {
         }
     }
 
-    private func tryLater(_ publication: Publication, _ reason: String) {
+    private func tryLater(_ publication: Publication) {
         if isHurried {
             open.down()
-            return logger.error("a result could not be published before the end; its delivery comes again: \(reason)")
+            return logger.error("a result could not be published before the end; its delivery comes again")
         }
         let pause = Patience(initial: .milliseconds(100)).pause(afterFailure: publication.refusals + 1)
-        logger.warning("a result was not confirmed and is published again in \(pause): \(reason)")
         Task {
             // Cancelled only when the process ends at once; then the delivery comes again.
             try? await Task.sleep(for: pause)
@@ -376,11 +403,26 @@ extension Publication {
 
     package var isDone: Bool { required.isEmpty && courtesy.isEmpty }
 
+    /// Has every message tell of the trace that it belongs to.
+    mutating func carry(_ traceparent: String?) {
+        guard let traceparent else { return }
+        for index in required.indices {
+            required[index].properties.headers[JobHeader.traceparent] = .string(traceparent)
+        }
+        for index in courtesy.indices {
+            courtesy[index].properties.headers[JobHeader.traceparent] = .string(traceparent)
+        }
+    }
+
     /// Strikes out what was confirmed, and courtesy that the broker will not have.
     ///
-    /// - Parameter outcomes: begins with those of this publication's messages.
+    /// - Parameters:
+    ///   - outcomes: begins with those of this publication's messages.
+    ///   - isHopeless: whether a message that was refused need not be tried again; asked of courtesy alone.
     /// - Returns: how many outcomes were this publication's, and the last reason for one that stays.
-    package mutating func strike(_ outcomes: ArraySlice<AMQPPublishOutcome>) -> (count: Int, reason: String) {
+    package mutating func strike(
+        _ outcomes: ArraySlice<AMQPPublishOutcome>, isHopeless: (AMQPMessage) -> Bool
+    ) -> (count: Int, reason: String) {
         let count = required.count + courtesy.count
         if outcomes.prefix(count).allSatisfy({ $0 == .confirmed }) {
             (required, courtesy) = ([], [])
@@ -406,7 +448,7 @@ extension Publication {
         if wasRefused { refusals += 1 }
         let split = required.count
         required = zip(required, keep).filter(\.1).map(\.0)
-        courtesy = refusals >= Self.refusalsMax ? [] : zip(courtesy, keep.dropFirst(split)).filter(\.1).map(\.0)
+        courtesy = zip(courtesy, keep.dropFirst(split)).filter { $1 && !isHopeless($0) }.map(\.0)
         return (count, reason)
     }
 }

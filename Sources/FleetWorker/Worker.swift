@@ -2,11 +2,13 @@ import AMQPClient
 import CoreMetrics
 import FleetBroker
 import FleetModel
+import FleetObservability
 import FleetStore
 import Logging
 import PostgresClient
 import ServiceLifecycle
 import Synchronization
+import Tracing
 
 /// A worker: serves the handlers it was given until it is told to stop, then drains.
 ///
@@ -41,6 +43,7 @@ public final class Worker: Service {
     /// What this worker has done so far.
     public let counters = WorkerCounters()
     let jobMetrics: JobMetrics
+    let tracing: WorkerTracing?
     let publishing = LinkRecord(role: "publish", part: "worker")
     let consuming = LinkRecord(role: "consume", part: "worker")
     let presence: ConsumerPresence
@@ -57,13 +60,16 @@ public final class Worker: Service {
 
     /// - Parameters:
     ///   - metrics: what counts its jobs; the process's own factory when nil.
+    ///   - tracer: what makes spans of its jobs; the process's own when nil, and none when that does nothing.
     ///   - onReady: called once, when the first deliveries may arrive.
     public init(
         _ configuration: WorkerConfiguration, definitions: [JobDefinition], logger: Logger,
-        metrics: (any MetricsFactory)? = nil, onReady: @escaping @Sendable () -> Void = {}
+        metrics: (any MetricsFactory)? = nil, tracer: (any Tracer)? = nil,
+        onReady: @escaping @Sendable () -> Void = {}
     ) {
         let metrics = metrics ?? MetricsSystem.factory
         jobMetrics = JobMetrics(metrics)
+        tracing = WorkerTracing(tracer ?? InstrumentationSystem.tracer)
         var byName: [String: JobDefinition] = [:]
         for definition in definitions {
             let previous = byName.updateValue(definition, forKey: definition.type.name)
@@ -254,13 +260,15 @@ public final class Worker: Service {
         receiving.up()
         defer { receiving.down() }
         for await batch in consumer.deliveries {
+            presence.noteDeliveries(batch)
             var arrivals: [Arrival] = []
             arrivals.reserveCapacity(batch.count)
             for delivery in batch {
                 do throws(Rejection) {
                     arrivals.append(
                         try Arrival(
-                            delivery, definitions: definitions, payloadBytesMax: configuration.payloadBytesMax))
+                            delivery, definitions: definitions, metrics: jobMetrics,
+                            payloadBytesMax: configuration.payloadBytesMax))
                 } catch {
                     reject(delivery, error)
                 }
@@ -276,6 +284,7 @@ public final class Worker: Service {
         counters.count { $0.rejected += 1 }
         let name = delivery.properties.messageID ?? "without message_id"
         logger.notice("set aside (\(rejection.reason.rawValue)): message \(name) from \(delivery.queue): \(rejection)")
+        tracing?.refused(delivery, rejection)
         var publication = Publication()
         publication.courtesy = rejection.notices(delivery, worker: configuration.name)
         if delivery.flaws.contains(.oversize) {
@@ -298,7 +307,7 @@ public final class Worker: Service {
         var pace = Pace(now: .now)
         while let batch = await intake.next() {
             let begin = ContinuousClock.now
-            jobMetrics.batch("claim", batch.count)
+            jobMetrics.claimed(batch.count)
             var fresh: [Arrival] = []
             var repeats: [Arrival] = []
             for arrival in batch {
@@ -391,9 +400,15 @@ public final class Worker: Service {
             intake.release(arrival.identity.subsystem)
             switch answer {
             case .claimed: break
-            case .finished(let result): finished.append((arrival, result))
-            case .ended(let result): ended.append((arrival, result))
-            case .parked: parked.append(arrival.tag)
+            case .finished(let result):
+                tracing?.notRun(arrival, "repeat")
+                finished.append((arrival, result))
+            case .ended(let result):
+                tracing?.notRun(arrival, result.state.rawValue)
+                ended.append((arrival, result))
+            case .parked:
+                tracing?.notRun(arrival, "parked")
+                parked.append(arrival.tag)
             case .conflict(let type):
                 counters.count { $0.conflicts += 1 }
                 reject(
@@ -425,7 +440,9 @@ public final class Worker: Service {
     /// Runs a job whose workers were lost before, when everything else here has ended. If it takes this worker down too,
     /// it was alone, and no other job is blamed. Nothing else is claimed meanwhile.
     private func runAlone(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async {
-        logger.notice("\(arrival.identity) runs alone: \(ownership.crashes) workers were lost while they ran it")
+        logger.notice(
+            "\(arrival.identity) runs alone: \(ownership.crashes) workers were lost while they ran it",
+            metadata: .job(arrival.identity, attempt: ownership.attempt, traceparent: arrival.job.traceparent))
         await running.empty()
         do {
             if intake.isStopped || settler.isHurried { throw CancellationError() }
@@ -483,26 +500,28 @@ public final class Worker: Service {
         counters.count { $0.claimed += owned.count }
         let now = ContinuousClock.now
         for (arrival, _) in owned {
-            let metrics = jobMetrics.of(arrival.job.type)
-            if let queued = arrival.queued { metrics.took(queued, .queued) }
-            metrics.took(now - arrival.delivered, .claim)
+            if let queued = arrival.queued { arrival.metrics.took(queued, .queued) }
+            arrival.metrics.took(now - arrival.delivered, .claim)
         }
         running.start(
             owned.map { arrival, ownership in
+                let trace = tracing?.claimed(arrival, ownership, at: now)
                 let timeout = arrival.definition.timeout
                 let isShort = ownership.remaining.map { $0 < timeout } ?? false
                 return RunningJobs.Run(
                     arrival, ownership, begun: now, expiry: now + min(timeout, ownership.remaining ?? timeout),
-                    expiryKind: isShort ? .deadline : .timeout
+                    expiryKind: isShort ? .deadline : .timeout, trace: trace
                 ) {
-                    let outcome = await self.execute(arrival, ownership, owner)
+                    let outcome = await self.execute(arrival, ownership, owner, trace)
                     self.settle(arrival.identity, ownership.token, outcome)
                     self.intake.release(arrival.identity.subsystem)
                 }
             })
     }
 
-    private func execute(_ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch) async -> Outcome {
+    private func execute(
+        _ arrival: Arrival, _ ownership: Ownership, _ owner: WorkerEpoch, _ trace: AttemptTrace?
+    ) async -> Outcome {
         if ownership.attempt > ownership.attemptsMax {
             return .failed(
                 JobFailure(
@@ -515,12 +534,12 @@ public final class Worker: Service {
         let claimant = LockClaimant(job: arrival.identity, token: ownership.token, owner: owner)
         let context = JobContext(
             type: arrival.job.type, key: arrival.job.key, attempt: ownership.attempt, token: ownership.token,
-            subject: arrival.job.subject, traceparent: arrival.job.traceparent,
+            subject: arrival.job.subject, traceparent: trace?.running ?? arrival.job.traceparent,
             locks: AttemptLocks(keeper: locks, claimant: claimant), limits: limits,
             confirm: { [store] in try await store.confirm(claimant) },
             report: { [running] in running.note($0, of: arrival.identity, token: ownership.token) })
         do {
-            let output = try await arrival.run(context)
+            let output = try await AttemptTrace.within(trace, context) { try await arrival.run(context) }
             guard output.utf8.count <= configuration.outputBytesMax else {
                 return .failed(
                     JobFailure(
@@ -541,9 +560,8 @@ public final class Worker: Service {
     ///
     /// - Parameter outcome: nil when the handler was given up.
     private func settle(_ identity: JobIdentity, _ token: Int64, _ outcome: Outcome?) {
-        guard let (arrival, ownership, interruption, begun) = running.beginSettling(identity, token: token) else {
-            return
-        }
+        guard let (arrival, ownership, interruption, begun, trace) = running.beginSettling(identity, token: token)
+        else { return }
         var outcome = outcome ?? .failed(arrival.run.failure(of: CancellationError()))
         // A handler that succeeded in spite of its interruption has succeeded.
         if case .failed(let failure) = outcome, let interruption {
@@ -572,9 +590,12 @@ public final class Worker: Service {
             outcome, attempt: ownership.attempt, attemptsMax: ownership.attemptsMax, age: ownership.age, policy: policy,
             using: &random)
         let ended = ContinuousClock.now
-        jobMetrics.of(arrival.job.type).took(ended - begun, .run)
+        arrival.metrics.took(ended - begun, .run)
+        trace?.ran(settlement, at: ended)
         settler.endings.append(
-            Ending(arrival: arrival, ownership: ownership, begun: begun, ended: ended, settlement: settlement))
+            Ending(
+                arrival: arrival, ownership: ownership, begun: begun, ended: ended, settlement: settlement, trace: trace
+            ))
     }
 
     /// Ends what has run too long; the handler is told by cancellation, and given up when it does not listen.
@@ -582,7 +603,8 @@ public final class Worker: Service {
         while !Task.isCancelled {
             for (identity, token) in running.interruptExpired(now: .now, grace: Self.stubbornGrace) {
                 logger.error(
-                    "the handler of \(identity) ignores its cancellation; its job is settled, its slot stays taken")
+                    "the handler of \(identity) ignores its cancellation; its job is settled, its slot stays taken",
+                    metadata: .job(identity))
                 settle(identity, token, nil)
             }
             // Woken by cancellation too, which ends the loop.

@@ -49,11 +49,17 @@ extension Worker {
     }
 
     /// From which a consumer of ours should take jobs now.
-    private var expectedQueues: [String] {
-        subsystems.filter { subsystem in
-            !pauses.withLock { $0.rests(subsystem: subsystem) }
-                && shares.withLock { $0.slots[subsystem] ?? 0 } > 0
+    ///
+    /// - Returns: for each whether more would be taken.
+    private var expectedQueues: [String: Bool] {
+        let loads = Dictionary(uniqueKeysWithValues: load.subsystems.map { ($0.name, $0) })
+        var queues: [String: Bool] = [:]
+        for subsystem in subsystems where !pauses.withLock({ $0.rests(subsystem: subsystem) }) {
+            guard let load = loads[subsystem], load.slots > 0 else { continue }
+            for queue in [FleetBroker.urgentQueue(subsystem), FleetBroker.jobsQueue(subsystem)] {
+                queues[queue] = load.busy < load.slots && load.waiting == 0
+            }
         }
-        .flatMap { [FleetBroker.urgentQueue($0), FleetBroker.jobsQueue($0)] }
+        return queues
     }
 }

@@ -63,24 +63,27 @@ extension FleetConfiguration {
                 + "\(BearerToken.bytesMin) characters, or name a file with http.token_file")
     }
 
-    /// The token of a listener, from the one place that gives it; nil when none does.
+    /// The token of a listener; nil when none is given.
     private func bearerToken(
         _ listener: String, _ token: String?, _ file: String?
     ) throws(ConfigurationError) -> BearerToken? {
-        func named(_ key: String) -> String { "\(listener).\(key) (\(Setting.variable(of: "\(listener).\(key)")))" }
-        switch (token, file) {
-        case (.some, .some):
-            throw ConfigurationError("\(named("token")) and \(named("token_file")) are both set; leave one out")
-        case (nil, nil): return nil
-        case (let token?, nil): return try Self.token(token, from: named("token"))
-        case (nil, let path?):
-            return try Self.token(try Self.secret("\(listener).token_file", in: path), from: named("token_file"))
+        guard let text = try secret(listener, token, file) else { return nil }
+        do { return try BearerToken(text) } catch {
+            let key = "\(listener).\(token == nil ? "token_file" : "token")"
+            throw ConfigurationError("\(key) (\(Setting.variable(of: key))) cannot be the token: \(error)")
         }
     }
 
-    private static func token(_ text: String, from place: String) throws(ConfigurationError) -> BearerToken {
-        do { return try BearerToken(text) } catch {
-            throw ConfigurationError("\(place) cannot be the token: \(error)")
+    /// A token, from the one place that gives it: the setting itself or a file; nil when none does.
+    ///
+    /// - Parameter group: of the settings, such as `http`.
+    func secret(_ group: String, _ token: String?, _ file: String?) throws(ConfigurationError) -> String? {
+        func named(_ key: String) -> String { "\(group).\(key) (\(Setting.variable(of: "\(group).\(key)")))" }
+        switch (token, file) {
+        case (.some, .some):
+            throw ConfigurationError("\(named("token")) and \(named("token_file")) are both set; leave one out")
+        case (let token, nil): return token
+        case (nil, let path?): return try Self.secret("\(group).token_file", in: path)
         }
     }
 }

@@ -69,6 +69,7 @@ struct WorkerCommand: AsyncParsableCommand {
             MetricsSystem.bootstrap(registry)
             try await Catalogue.withHandlers(loaded, registry) { handlers in
                 let configuration = try handlers.configuration(loaded, name: name)
+                let exporter = try loaded.tracing("worker", configuration.name, registry)
                 let worker = Worker(
                     configuration, definitions: handlers.definitions, logger: loaded.logger, metrics: registry,
                     onReady: {
@@ -78,7 +79,9 @@ struct WorkerCommand: AsyncParsableCommand {
                 registry.collect(worker.metrics)
                 board.add(worker.health)
                 let admin = try loaded.admin("worker", configuration.name, registry, board)
-                try await serve([worker] + (admin.map { [$0] } ?? []), logger: loaded.logger)
+                // The first is shut down last: spans are made until then.
+                let services: [(any Service)?] = [exporter, worker, admin]
+                try await serve(services.compactMap(\.self), logger: loaded.logger)
             }
         }
     }
@@ -104,6 +107,7 @@ struct DispatcherCommand: AsyncParsableCommand {
             let configuration = try loaded.dispatcher(name: name)
             let ready = Readiness()
             let (registry, board) = (MetricsRegistry(), HealthBoard())
+            let exporter = try loaded.tracing("dispatcher", configuration.name, registry)
             let dispatcher = Dispatcher(configuration, logger: loaded.logger, metrics: registry) {
                 ready.reach()
                 board.stage = .serving
@@ -111,7 +115,8 @@ struct DispatcherCommand: AsyncParsableCommand {
             }
             registry.collect(dispatcher.metrics)
             board.add(dispatcher.health)
-            var services: [any Service] = [dispatcher]
+            // The first is shut down last: spans are made until then.
+            var services: [any Service] = exporter.map { [$0, dispatcher] } ?? [dispatcher]
             if let http = try loaded.http(configuration.name) {
                 // The last is shut down first: no request comes in while the dispatcher drains.
                 services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))

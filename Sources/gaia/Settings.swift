@@ -32,12 +32,6 @@ struct SettingsOptions: ParsableArguments {
 }
 
 extension FleetConfiguration {
-    var logger: Logger {
-        var logger = Logger(label: "gaia") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = Logger.Level(rawValue: logLevel) ?? .info
-        return logger
-    }
-
     func dispatcher(name: String?) throws -> DispatcherConfiguration {
         let process = ProcessInfo.processInfo
         let name = name ?? "dispatcher-\(process.hostName)-\(process.processIdentifier)"

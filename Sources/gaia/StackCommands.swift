@@ -153,6 +153,7 @@ struct UpCommand: AsyncParsableCommand {
         let configuration = try loaded.dispatcher(name: nil)
         let dispatching = Readiness()
         let (registry, board) = (MetricsRegistry(), HealthBoard())
+        let exporter = try loaded.tracing("fleet", configuration.name, registry)
         let dispatcher = Dispatcher(configuration, logger: loaded.logger, metrics: registry) {
             ready.partIsReady()
             dispatching.reach()
@@ -172,7 +173,7 @@ struct UpCommand: AsyncParsableCommand {
             registry.collect(dispatcher.metrics)
             board.add(worker.health)
             board.add(dispatcher.health, prefix: "dispatcher")
-            var services: [any Service] = [dispatcher, worker]
+            var services: [any Service] = (exporter.map { [$0] } ?? []) + [dispatcher, worker]
             if let admin = try loaded.admin("fleet", configuration.name, registry, board) { services.append(admin) }
             // The last is shut down first.
             if let http { services.append(http) }

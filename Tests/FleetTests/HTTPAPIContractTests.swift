@@ -47,7 +47,7 @@ struct HTTPAPIContractTests {
             #expect(run.status.isSuccess, "\(run.output)")
             #expect(run.output.contains("Tested: 6"), "\(run.output)")
             let log = fleet.dispatchers[0].process.capturedOutput
-            #expect(!log.contains(" error gaia"), "\(log)")
+            #expect(!log.contains(" error "), "\(log)")
         }
     }
 

@@ -142,6 +142,41 @@ struct OutageTests {
         }
     }
 
+    @Test("One of two workers whose consumer the broker has lost is told by the jobs that wait and do not come")
+    func oneConsumerLost() async throws {
+        try await use { servers, place in
+            try await ProgramGroup.use(environment: place.environment) { programs in
+                var pages: [String: AdminPage] = [:]
+                for name in ["lost", "busy"] {
+                    let settings = ["GAIA_WORKER_SLOTS_DEFAULT": "1", "GAIA_WORKER_LEND_SLOTS": "false"]
+                    let worker = try await programs.serve("worker", name, AdminPage.listening.merging(settings) { $1 })
+                    pages[name] = try await AdminPage(of: worker)
+                }
+                let (lost, busy) = (try #require(pages["lost"]), try #require(pages["busy"]))
+                for page in [lost, busy] {
+                    try await eventually("both to be ready") { try await page.get("/readyz").status == 200 }
+                }
+                _ = try await servers.broker.control([
+                    "eval",
+                    """
+                    {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"\(place.name)">>, queue, <<"gaia.jobs.gaia">>)),
+                    [{ok, _, _} = ra:process_command(amqqueue:get_pid(Q),
+                        rabbit_fifo:make_checkout({element(2, C), element(1, C)}, cancel, #{}))
+                     || C <- rabbit_amqqueue:consumers(Q), binary:match(element(2, C), <<"lost">>) =/= nomatch].
+                    """,
+                ])
+                // More than the other takes in advance, each longer than the test.
+                try await TestFleet.use(place, workers: 0) { fleet in
+                    try await fleet.enqueue(try (1...20).map { try Job(NoopParameters(ms: 300_000), key: "k-\($0)") })
+                }
+                try await eventually("it to be found out") { try await lost.get("/readyz").status == 503 }
+                let reason = try await lost.health("broker").document["reason"]?.string ?? ""
+                #expect(reason.contains("jobs wait in gaia.jobs.gaia, this worker has room"), "\(reason)")
+                #expect(try await busy.get("/readyz").status == 200)
+            }
+        }
+    }
+
     @Test("A worker that finds no database waits for it, and serves when it comes up in time")
     func databaseLate() async throws {
         try await use { servers, place in

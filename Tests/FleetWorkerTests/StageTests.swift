@@ -1,4 +1,5 @@
 import AMQPClient
+import CoreMetrics
 import FleetBroker
 import FleetModel
 import FleetStore
@@ -30,7 +31,7 @@ private func arrival(
     let job = Job(type: name, key: key, payload: Array(payload.utf8))
     return try Arrival(
         delivery(job.message(), queue: "q", generation: generation, number: number, redelivered: redelivered),
-        definitions: [name.name: definition], payloadBytesMax: 1_000)
+        definitions: [name.name: definition], metrics: JobMetrics(NOOPMetricsHandler.instance), payloadBytesMax: 1_000)
 }
 
 extension Waiting.Take {
@@ -49,7 +50,8 @@ struct ArrivalTests {
         let message = Job(type: name, key: "k", payload: Array(payload.utf8)).message()
         do throws(Rejection) {
             _ = try Arrival(
-                delivery(message), definitions: known ? [name.name: definition] : [:], payloadBytesMax: 1_000)
+                delivery(message), definitions: known ? [name.name: definition] : [:],
+                metrics: JobMetrics(NOOPMetricsHandler.instance), payloadBytesMax: 1_000)
             return nil
         } catch {
             return error
@@ -195,7 +197,7 @@ struct PublicationTests {
     @Test("What is confirmed is struck out; outcomes of others are left alone")
     func confirmed() {
         var publication = publication()
-        let outcome = publication.strike([.confirmed, .confirmed, .confirmed, .refused, .refused][...])
+        let outcome = publication.strike([.confirmed, .confirmed, .confirmed, .refused, .refused][...]) { _ in true }
         #expect((outcome.count, outcome.reason) == (3, ""))
         #expect(publication.isDone)
         #expect(publication.refusals == 0)
@@ -205,36 +207,60 @@ struct PublicationTests {
     func slice() {
         var publication = publication()
         let outcomes: [AMQPPublishOutcome] = [.refused, .refused, .confirmed, .confirmed, .notSent(reason: "blocked")]
-        let outcome = publication.strike(outcomes[2...])
+        let outcome = publication.strike(outcomes[2...]) { _ in false }
         #expect((outcome.count, outcome.reason) == (3, "blocked"))
         #expect(publication.required.isEmpty)
         #expect(publication.courtesy.map(\.routingKey) == ["r2"])
         #expect(!publication.isDone)
     }
 
-    @Test("Courtesy that the broker keeps refusing is given up, what is required never is")
+    @Test("Courtesy is given up where there is no hope for it, what is required never is")
     func refused() {
         var publication = publication()
-        for round in 1...Publication.refusalsMax {
-            #expect(!publication.courtesy.isEmpty)
-            let count = publication.required.count + publication.courtesy.count
-            let outcomes = [AMQPPublishOutcome](repeating: .returned(code: 312, reason: "NO_ROUTE"), count: count)
-            #expect(publication.strike(outcomes[...]).reason == "returned: 312 NO_ROUTE")
+        let outcomes = [AMQPPublishOutcome](repeating: .returned(code: 312, reason: "NO_ROUTE"), count: 3)
+        for round in 1...20 {
+            #expect(publication.strike(outcomes[...]) { _ in false }.reason == "returned: 312 NO_ROUTE")
             #expect(publication.refusals == round)
         }
+        #expect(publication.courtesy.map(\.routingKey) == ["r1", "r2"])
+        _ = publication.strike(outcomes[...]) { $0.routingKey == "r1" }
+        #expect(publication.courtesy.map(\.routingKey) == ["r2"])
+        _ = publication.strike(outcomes[...2]) { _ in true }
         #expect(publication.courtesy.isEmpty)
         #expect(publication.required.count == 1)
-        #expect(publication.strike([.refused][...]).reason == "refused by the broker")
+        #expect(publication.strike([.refused][...]) { _ in true }.reason == "refused by the broker")
         #expect(publication.required.count == 1)
-        _ = publication.strike([.confirmed][...])
+        _ = publication.strike([.confirmed][...]) { _ in true }
         #expect(publication.isDone)
+    }
+
+    @Test("A destination is hopeless when it has refused for long and taken nothing in between; others are not")
+    func hopeless() {
+        let begin = ContinuousClock.now
+        let late = begin + Refusals.patience
+        func reply(_ queue: String) -> AMQPMessage { AMQPMessage(exchange: "", routingKey: queue, body: []) }
+        var refusals = Refusals()
+        refusals.note(.refused, of: reply("r1"), at: begin)
+        refusals.note(.refused, of: reply("r1"), at: begin + .seconds(1))
+        refusals.note(.notSent(reason: "lost"), of: reply("r2"), at: begin)
+        #expect(!refusals.isHopeless(reply("r1"), at: late - .milliseconds(1)))
+        #expect(refusals.isHopeless(reply("r1"), at: late))
+        #expect(!refusals.isHopeless(reply("r2"), at: late))
+        refusals.note(.confirmed, of: reply("r1"), at: late)
+        #expect(!refusals.isHopeless(reply("r1"), at: late))
+        let event = AMQPMessage(exchange: "gaia.events", routingKey: "job.progress", body: [])
+        refusals.note(.returned(code: 312, reason: "NO_ROUTE"), of: event, at: begin)
+        #expect(refusals.isHopeless(AMQPMessage(exchange: "gaia.events", routingKey: "x", body: []), at: late))
+        #expect(!refusals.isHopeless(reply("gaia.events"), at: late))
     }
 
     @Test("A lost link is no refusal")
     func lost() {
         var publication = publication()
         for _ in 0..<20 {
-            _ = publication.strike([.unknown(reason: "lost"), .unknown(reason: "lost"), .notSent(reason: "lost")][...])
+            _ = publication.strike(
+                [.unknown(reason: "lost"), .unknown(reason: "lost"), .notSent(reason: "lost")][...]
+            ) { _ in false }
         }
         #expect(publication.refusals == 0)
         #expect((publication.required.count, publication.courtesy.count) == (1, 2))

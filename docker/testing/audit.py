@@ -30,9 +30,10 @@ def audit(system: System, client: Client, database: str) -> None:
     last = f"{client.run}-{len(client.published)}"
     check("lines of jobs that nobody published", lines.keys() - wanted - {last})
 
+    visits = sum(client.visits(number) for number in range(len(client.published)))
     if flaws:
         raise Failure("the count is off:\n  " + "\n  ".join(flaws))
     say(
-        f"counted: {len(published)} jobs, all succeeded; {len(wanted)} lines in files, each once; "
+        f"counted: {len(published)} jobs, all succeeded; {len(wanted)} lines in files, each once; {visits} pages visited; "
         f"{client.deliveries} results for {len(client.outcomes)} jobs, one id each; "
         f"the client connected anew {client.reconnections} times")

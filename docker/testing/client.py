@@ -63,8 +63,14 @@ class Client:
         """Every fourth job leaves a line in a file: an effect that can be counted."""
         return number % 4 == 0
 
+    def visits(self, number: int) -> bool:
+        """Every hundredth has a page visited, where there are browsers."""
+        return self.system.has_browser and number % 100 == 1
+
     def job(self, number: int) -> tuple[str, str, dict]:
         key = f"{self.run}-{number}"
+        if self.visits(number):
+            return key, "browser.visit.v1", {"url": "http://dispatcher:8080/healthz", "want": ["text"]}
         if self.appends(number):
             path = f"data:{self.run}/{number % self.files}.log"
             return key, "file.append.v1", {"path": path, "content": f"{key}\n", "parents": True}
@@ -116,7 +122,9 @@ class Client:
                 "gaia.jobs", job_type, json.dumps(payload), mandatory=True,
                 properties=pika.BasicProperties(
                     type=job_type, message_id=key, correlation_id=key, reply_to=self.queue,
-                    content_type="application/json", delivery_mode=2))
+                    content_type="application/json", delivery_mode=2,
+                    # Its page is one of those that are killed, and stay away for a while.
+                    headers={"x-gaia-max-attempts": 20}))
             self.published.append(key)
 
     def _consume(self, connection) -> None:

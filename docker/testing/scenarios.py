@@ -27,13 +27,13 @@ def scale_under_load(system: System, client: Client, share: int) -> None:
 
 
 def single(system: System, jobs: int) -> None:
-    begin(system, "--scale", "browser=0")
+    begin(system)
     check_broker(system)
     check_database(system, "postgres")
     with Client(system, system.ports[:1], run_name()) as client:
         client.publish_until(jobs // 4)
         scale_under_load(system, client, jobs // 8)
-        for service in ("worker", "rabbitmq", "postgres", "dispatcher"):
+        for service in ("worker", "rabbitmq", "postgres", "dispatcher", "browser"):
             system.kill(service)
             say(f"{service} killed; {len(client.published)} jobs published, {len(client.outcomes)} done")
             system.bring_back(service)
@@ -42,6 +42,13 @@ def single(system: System, jobs: int) -> None:
         client.publish_until(jobs)
         client.finish()
         audit(system, client, "postgres")
+        doctor(system)
+
+
+def doctor(system: System) -> None:
+    """What the fleet says of itself after all that."""
+    text = system.run("--profile", "doctor", "run", "--rm", "-T", "doctor")
+    say("the doctor: " + " ".join(text.split())[-200:])
 
 
 def cluster(system: System, jobs: int) -> None:

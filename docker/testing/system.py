@@ -46,11 +46,14 @@ class System:
         self.secrets = secrets
         command = shlex.split(os.environ.get("COMPOSE", "docker compose"))
         self.command = [*command, "--project-name", self.name, "--file", str(DIRECTORY / file)]
+        self.has_browser = file == "compose.yaml"
+        if self.has_browser:
+            self.command += ["--file", str(DIRECTORY / "testing/browser.yaml")]
         self.ports = [free_port() for _ in range(3)]
-        self.environment = os.environ | {
+        # Where no scenario visits pages, that image need not be built.
+        image = {} if self.has_browser else {"GAIA_BROWSER_IMAGE": os.environ.get("GAIA_IMAGE", "gaia-fleet")}
+        self.environment = os.environ | image | {
             "RABBITMQ_IMAGE": broker_image,
-            # No scenario visits pages, so that image need not be built.
-            "GAIA_BROWSER_IMAGE": os.environ.get("GAIA_IMAGE", "gaia-fleet"),
             "GAIA_SECRETS": str(secrets),
             "AMQPS_PORT": str(self.ports[0]),
             "AMQPS_PORT_2": str(self.ports[1]),
