@@ -77,17 +77,15 @@ public final class SpanExporter: Service {
     private func send() async {
         while !Task.isCancelled {
             await queue.wait(atMost: configuration.interval)
-            var batch = queue.take()
-            while !batch.isEmpty {
-                guard await deliver(batch) else { return }
-                batch = queue.take()
+            while !Task.isCancelled, case let batch = queue.take(), !batch.isEmpty {
+                if await !deliver(batch) { queue.putBack(batch) }
             }
         }
     }
 
     private func sendRest() async {
         while case let batch = queue.take(), !batch.isEmpty {
-            guard await deliver(batch) else { return }
+            if await !deliver(batch) { dropped.increment(by: batch.count) }
         }
     }
 
@@ -99,7 +97,7 @@ public final class SpanExporter: Service {
 
     /// Sends a batch until it is taken or refused.
     ///
-    /// - Returns: false when it was given up because the task was cancelled.
+    /// - Returns: false when neither has happened because the task was cancelled.
     private func deliver(_ batch: [EndedSpan]) async -> Bool {
         let body: [UInt8]
         do { body = Array(try OTLP.document(batch, resource)) } catch {
@@ -120,7 +118,6 @@ public final class SpanExporter: Service {
                     logger.warning("spans wait for the collector at \(configuration.url): \(reason)")
                 }
                 do { try await Task.sleep(for: wanted ?? patience.pause(afterFailure: failures)) } catch {
-                    dropped.increment(by: batch.count)
                     return false
                 }
             }

@@ -32,6 +32,9 @@ final class SpanQueue: Sendable {
     /// Waits until a batch is full, or for so long.
     func wait(atMost pause: Duration) async { await bell.wait(atMost: pause) }
 
+    /// What was taken and could not be sent yet.
+    func putBack(_ batch: [EndedSpan]) { spans.withLock { $0.insert(contentsOf: batch, at: 0) } }
+
     /// The oldest, at most a batch.
     func take() -> [EndedSpan] {
         spans.withLock { spans in

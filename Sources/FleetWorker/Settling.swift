@@ -185,7 +185,6 @@ final class Settler: Sendable {
                     ending, finishedAt: finishedAt == nil ? nil : moment?.text, attempt: attempt, waiters)
                 publication.acknowledge = tag
                 publication.ending = (arrival.metrics, ending.ended, ending.trace)
-                publication.carry(ending.trace?.sending ?? arrival.job.traceparent)
                 if let subject = arrival.job.subject {
                     let took = ending.ownership.age + (ContinuousClock.now - ending.begun)
                     publication.courtesy += UsabilityEvent.Kind.kinds(of: ending.settlement, slow: took > slow).map {
@@ -195,6 +194,7 @@ final class Settler: Sendable {
                         .message(token: ending.ownership.token)
                     }
                 }
+                publication.carry(ending.trace?.sending ?? arrival.job.traceparent)
                 batch.append(publication)
             }
         }

@@ -47,7 +47,7 @@ struct LogTests {
         #expect(objects[1]["job"] == nil)
         #expect(!lines.all.joined().contains("secret person"))
         let time = try #require(objects[0]["time"])
-        let parsed = try Date(time, strategy: .iso8601.time(includingFractionalSeconds: true))
+        let parsed = try Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(time)
         #expect(abs(parsed.timeIntervalSinceNow) < 60)
     }
 

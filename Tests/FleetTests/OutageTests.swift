@@ -167,7 +167,7 @@ struct OutageTests {
                 ])
                 // More than the other takes in advance, each longer than the test.
                 try await TestFleet.use(place, workers: 0) { fleet in
-                    try await fleet.enqueue(try (1...20).map { try Job(NoopParameters(ms: 300_000), key: "k-\($0)") })
+                    try await fleet.enqueue(try (1...500).map { try Job(NoopParameters(ms: 300_000), key: "k-\($0)") })
                 }
                 try await eventually("it to be found out") { try await lost.get("/readyz").status == 503 }
                 let reason = try await lost.health("broker").document["reason"]?.string ?? ""

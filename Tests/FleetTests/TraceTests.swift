@@ -47,10 +47,11 @@ struct TraceTests {
         try await Collector.use { collector in
             // The first answer makes the job come again.
             try await HTTPTarget.use(answer: { $0.number == 1 ? 500 : 200 }) { target in
-                let tracing = ["GAIA_TRACE_URL": collector.url, "GAIA_TRACE_RATIO": "0", "GAIA_LOG_FORMAT": "json"]
+                let tracing = ["GAIA_TRACE_URL": collector.url, "GAIA_TRACE_RATIO": "0"]
                 try await HTTPFleet.use(workers: 0, settings: tracing) { fleet in
                     let worker = try await fleet.programs.serve(
-                        "worker", "tracing", tracing.merging(["GAIA_API_ALLOW": "127.0.0.1"]) { $1 })
+                        "worker", "tracing",
+                        tracing.merging(["GAIA_API_ALLOW": "127.0.0.1", "GAIA_LOG_FORMAT": "json"]) { $1 })
                     let answer = try await fleet.http.send(
                         "POST", fleet.url + "/v1/jobs?wait=60",
                         body: """
