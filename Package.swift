@@ -74,6 +74,8 @@ let package = Package(
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CEgress"),
         .target(name: "CClockShift"),
+        // For its demangler.
+        .target(name: "CProfiler", linkerSettings: [.linkedLibrary("stdc++")]),
         .target(name: "CHTTPFloor"),
         .target(name: "CProcessFloor"),
         .target(name: "CFileFloor", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("expat")]),
@@ -143,6 +145,10 @@ let package = Package(
         house("FleetStack", ["CSpawn"]),
         house("FleetDemoTarget", web + ["FleetModel", log]),
 
+        // What a live process tells of its inside, and what people read of it.
+        house("FleetProfiler", ["CProfiler"], isTestable: true),
+        house("ProfileReports", isTestable: true),
+
         // Looks at a deployment and names what is wrong with it.
         house(
             "FleetDoctor",
@@ -166,7 +172,7 @@ let package = Package(
                 "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
                 "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "FleetDoctor",
-                "CurlClient", "CFloor", "CMalloc", arguments,
+                "CurlClient", "CFloor", "CMalloc", "FleetProfiler", "ProfileReports", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -255,6 +261,9 @@ let package = Package(
                 "PostgresClient", "TestPatience",
             ]),
         tests("FleetObservabilityTests", ["FleetObservability", "TestPatience", metrics]),
+        .target(name: "CProfilerSignals", path: "Tests/CProfilerSignals"),
+        tests("FleetProfilerTests", ["FleetProfiler", "CProfiler", "CProfilerSignals", "TestPatience"]),
+        tests("ProfileReportsTests", ["ProfileReports"]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", "TestPatience", log]),
         tests(
             "APISubsystemTests",
@@ -272,7 +281,7 @@ let package = Package(
             "FleetTests",
             fleet + [
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
-                "CurlClient", "TestPatience",
+                "CurlClient", "ProfileReports", "TestPatience",
             ], exclude: ["Resources"]),
         tests(
             "FleetDoctorTests",
