@@ -76,6 +76,8 @@ let package = Package(
         .target(name: "CFiles", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("z")]),
         .target(name: "CEgress"),
         .target(name: "CClockShift"),
+        // For its demangler.
+        .target(name: "CProfiler", linkerSettings: [.linkedLibrary("stdc++")]),
         .target(name: "CHTTPFloor"),
         .target(name: "CProcessFloor"),
         .target(name: "CFileFloor", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("expat")]),
@@ -152,6 +154,10 @@ let package = Package(
         house("FleetStack", ["CSpawn"]),
         house("FleetDemoTarget", web + ["FleetModel", log]),
 
+        // What a live process tells of its inside, and what people read of it.
+        house("FleetProfiler", ["CProfiler"], isTestable: true),
+        house("ProfileReports", isTestable: true),
+
         // Looks at a deployment and names what is wrong with it.
         house(
             "FleetDoctor",
@@ -176,7 +182,7 @@ let package = Package(
                 "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
                 "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "FleetDoctor",
-                "CurlClient", "CFloor", "CMalloc", arguments,
+                "CurlClient", "CFloor", "CMalloc", "FleetProfiler", "ProfileReports", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -271,6 +277,9 @@ let package = Package(
                 "FleetTracing", "FleetObservability", "FleetTestKit", "TestPatience", tracing, coreMetrics, lifecycle,
                 log,
             ]),
+        .target(name: "CProfilerSignals", path: "Tests/CProfilerSignals"),
+        tests("FleetProfilerTests", ["FleetProfiler", "CProfiler", "CProfilerSignals", "TestPatience"]),
+        tests("ProfileReportsTests", ["ProfileReports"]),
         tests("FleetStoreTests", ["FleetStore", "FleetModel", "PostgresClient", "TestPatience", log]),
         tests(
             "APISubsystemTests",
@@ -288,7 +297,7 @@ let package = Package(
             "FleetTests",
             fleet + [
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
-                "CurlClient", "TestPatience",
+                "CurlClient", "ProfileReports", "TestPatience",
             ], exclude: ["Resources"]),
         tests(
             "FleetDoctorTests",

@@ -35,6 +35,8 @@ enum IOThread {
                 // Signals are for the threads of the program, not for one that must keep a connection alive.
                 var all = sigset_t()
                 sigfillset(&all)
+                // But for the one by which threads are sampled.
+                sigdelset(&all, SIGPROF)
                 pthread_sigmask(SIG_SETMASK, &all, nil)
                 gaia_amqp_name_thread(String(start.name.prefix(IOThread.maxNameBytes)))
                 start.body()

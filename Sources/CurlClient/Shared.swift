@@ -205,6 +205,8 @@ final class Shared: Sendable {
         // with CURLOPT_NOSIGNAL libcurl leaves that to its user.
         var all = sigset_t()
         sigfillset(&all)
+        // But for the one by which threads are sampled.
+        sigdelset(&all, SIGPROF)
         pthread_sigmask(SIG_BLOCK, &all, nil)
         do throws(CurlError) {
             let engine = try CurlEngine(self, configuration)

@@ -77,6 +77,9 @@ final class LeadershipRecord: Sendable {
 
     // MARK: Asked from outside
 
+    /// The term of the present leadership, if it leads, and its duties.
+    var now: (term: Int64?, duties: [String: Duty]) { state.withLock { ($0.term, $0.duties) } }
+
     var health: PartHealth {
         let state = state.withLock { $0 }
         var health = PartHealth(.pass, facts: ["leads": .flag(state.term != nil)])

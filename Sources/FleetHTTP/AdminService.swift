@@ -14,6 +14,7 @@ import ServiceLifecycle
 ///  GET /health               every part                             whoever shows the token, if there is one
 ///  GET /health/{part}
 ///  GET /metrics              Prometheus' text, or OpenMetrics
+///  GET /…                    pages of the process's own
 /// ```
 ///
 /// Nothing here tells of a job's payload, and nothing changes anything.
@@ -41,6 +42,7 @@ public final class AdminService: Service {
     private let listener: Listener
     private let registry: MetricsRegistry
     private let board: HealthBoard
+    private let pages: [AdminPage]
     private let onReady: @Sendable (HTTPAddress) -> Void
 
     /// Scrapers and probes that may be connected at once.
@@ -48,7 +50,8 @@ public final class AdminService: Service {
 
     /// - Parameter onReady: told the address as soon as it listens.
     public init(
-        _ configuration: Configuration, _ registry: MetricsRegistry, _ board: HealthBoard, logger: Logger,
+        _ configuration: Configuration, _ registry: MetricsRegistry, _ board: HealthBoard, pages: [AdminPage] = [],
+        logger: Logger,
         onReady: @escaping @Sendable (HTTPAddress) -> Void = { _ in }
     ) {
         self.configuration = configuration
@@ -57,6 +60,7 @@ public final class AdminService: Service {
             name: "administration", logger: logger)
         self.registry = registry
         self.board = board
+        self.pages = pages
         self.onReady = onReady
     }
 
@@ -87,6 +91,12 @@ public final class AdminService: Service {
             return Response(
                 status: .ok, headers: [.contentType: format.contentType],
                 body: ResponseBody(byteBuffer: ByteBuffer(string: self.registry.exposition(format))))
+        }
+        for page in pages {
+            router.get(RouterPath(page.path)) { request, _ in
+                if let refusal = self.refusal(request) { return refusal }
+                return await self.answer(page, request)
+            }
         }
         try await listener.serve(
             router.buildResponder(), onReady: onReady, onShutdown: { self.board.stage = .stopping })
@@ -124,6 +134,28 @@ public final class AdminService: Service {
                 status: report.status.rawValue, process: configuration.kind, name: configuration.name,
                 version: configuration.version, stage: "\(report.stage)", uptime: report.uptime / .seconds(1),
                 parts: Dictionary(uniqueKeysWithValues: report.parts.map { ($0.name, HealthDocument.Part($0)) })))
+    }
+
+    private func answer(_ page: AdminPage, _ request: Request) async -> Response {
+        let query = Dictionary(request.uri.queryParameters.map { (String($0.key), String($0.value)) }) { $1 }
+        var response: Response
+        do {
+            let answer = try await request.body.consumeWithCancellationOnInboundClose { _ in
+                try await cancelWhenGracefulShutdown { try await page.answer(query) }
+            }
+            response = Self.text(.init(code: answer.status), answer.text)
+            response.headers[.contentType] = answer.contentType
+            for (name, value) in answer.headers {
+                if let name = HTTPField.Name(name) { response.headers[name] = value }
+            }
+        } catch is CancellationError {
+            response = Self.text(.serviceUnavailable, "this process is told to stop\n")
+        } catch {
+            response = Self.text(.internalServerError, "\(error)\n")
+        }
+        // To hear of the client's end, what came behind the request was read.
+        response.headers[.connection] = "close"
+        return response
     }
 
     private func refusal(_ request: Request) -> Response? {

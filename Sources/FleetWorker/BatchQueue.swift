@@ -13,6 +13,8 @@ final class BatchQueue<Element: Sendable>: Sendable {
 
     private let state = Mutex(State())
 
+    var count: Int { state.withLock { $0.elements.count } }
+
     func append(_ element: Element) { append(contentsOf: CollectionOfOne(element)) }
 
     func append(contentsOf batch: some Collection<Element>) {

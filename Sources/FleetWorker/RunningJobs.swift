@@ -233,6 +233,25 @@ package final class RunningJobs: Sendable {
         }
     }
 
+    /// A job that this worker owns, as it is told to whoever looks.
+    package struct Look: Sendable {
+        package let job: Job
+        package let ownership: Ownership
+        package let begun, expiry: ContinuousClock.Instant
+        package let interruption: Interruption?
+        package let isSettled: Bool
+    }
+
+    /// All that this worker owns, the oldest first.
+    package func looks() -> [Look] {
+        let entries = state.withLock { Array($0.entries.values) }
+        return entries.sorted { $0.begun < $1.begun }.map {
+            Look(
+                job: $0.arrival.job, ownership: $0.ownership, begun: $0.begun, expiry: $0.expiry,
+                interruption: $0.interruption, isSettled: $0.isSettled)
+        }
+    }
+
     /// Waits until nothing is owned any more.
     package func empty() async {
         await withCheckedContinuation { continuation in

@@ -81,6 +81,9 @@ final class Settler: Sendable {
     /// When the broker last took something.
     var lastConfirmed: ContinuousClock.Instant? { confirmed.withLock { $0 } }
 
+    /// What has gathered before the two stages since their last turns.
+    var queued: (settle: Int, publish: Int) { (endings.count, publications.count) }
+
     /// The worker must end: what cannot be written or published now is left to redelivery.
     func hurry() { patienceIsOver.withLock { $0 = true } }
 

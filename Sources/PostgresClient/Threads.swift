@@ -45,6 +45,8 @@ func startThread(named name: String, _ body: @escaping @Sendable () -> Void) -> 
     var all = sigset_t()
     var previous = sigset_t()
     sigfillset(&all)
+    // But for the one by which threads are sampled.
+    sigdelset(&all, SIGPROF)
     pthread_sigmask(SIG_SETMASK, &all, &previous)
     defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
     let context = Unmanaged.passRetained(Body(name: name, run: body))

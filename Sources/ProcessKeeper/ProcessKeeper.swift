@@ -197,6 +197,8 @@ private func startThread(_ body: @escaping @Sendable () -> Void) {
     var all = sigset_t()
     var previous = sigset_t()
     sigfillset(&all)
+    // But for the one by which threads are sampled.
+    sigdelset(&all, SIGPROF)
     pthread_sigmask(SIG_SETMASK, &all, &previous)
     defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
     var thread = pthread_t()

@@ -223,6 +223,8 @@ extension FileThreads {
         var all = sigset_t()
         var previous = sigset_t()
         sigfillset(&all)
+        // But for the one by which threads are sampled.
+        sigdelset(&all, SIGPROF)
         pthread_sigmask(SIG_SETMASK, &all, &previous)
         defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
         var thread = pthread_t()

@@ -28,7 +28,7 @@ struct Gaia: AsyncParsableCommand {
             DemoCommand.self, UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
             EnqueueCommand.self, JobCommand.self, DeadCommand.self, PauseCommand.self, ResumeCommand.self,
             CronCommand.self, LockCommand.self, LimitCommand.self, StatusCommand.self, DoctorCommand.self,
-            TypesCommand.self,
+            ProfileCommand.self, TypesCommand.self,
             MigrateCommand.self,
             TopologyCommand.self, SettingsCommand.self,
             BenchCommand.self, ChaosCommand.self,

@@ -30,9 +30,9 @@ extension FleetConfiguration {
     /// - Parameters:
     ///   - kind: what the process is, such as `worker`.
     ///   - name: its own, as it is called in tables and logs.
-    func admin(_ kind: String, _ name: String, _ registry: MetricsRegistry, _ board: HealthBoard) throws
-        -> AdminService?
-    {
+    func admin(
+        _ kind: String, _ name: String, _ registry: MetricsRegistry, _ board: HealthBoard, pages: [AdminPage]
+    ) throws -> AdminService? {
         registry.collect(ProcessMetrics.read)
         for (name, help) in MetricCatalogue.help { registry.describe(name, help) }
         // A port alone is one of this machine's own.
@@ -46,7 +46,7 @@ extension FleetConfiguration {
         }
         return AdminService(
             .init(address: address, token: token, name: name, kind: kind, version: FleetModel.version), registry, board,
-            logger: logger)
+            pages: pages, logger: logger)
     }
 
     private func address(_ key: String, _ text: String?) throws(ConfigurationError) -> HTTPAddress? {

@@ -78,7 +78,8 @@ struct WorkerCommand: AsyncParsableCommand {
                     })
                 registry.collect(worker.metrics)
                 board.add(worker.health)
-                let admin = try loaded.admin("worker", configuration.name, registry, board)
+                let pages = ProfilePages.all(worker: worker)
+                let admin = try loaded.admin("worker", configuration.name, registry, board, pages: pages)
                 // The first is shut down last: spans are made until then.
                 let services: [(any Service)?] = [exporter, worker, admin]
                 try await serve(services.compactMap(\.self), logger: loaded.logger)
@@ -121,7 +122,8 @@ struct DispatcherCommand: AsyncParsableCommand {
                 // The last is shut down first: no request comes in while the dispatcher drains.
                 services.append(HTTPService(http, after: ready.isReached, logger: loaded.logger))
             }
-            if let admin = try loaded.admin("dispatcher", configuration.name, registry, board) {
+            let pages = ProfilePages.all(dispatcher: dispatcher)
+            if let admin = try loaded.admin("dispatcher", configuration.name, registry, board, pages: pages) {
                 services.append(admin)
             }
             try await serve(services, logger: loaded.logger)

@@ -174,7 +174,10 @@ struct UpCommand: AsyncParsableCommand {
             board.add(worker.health)
             board.add(dispatcher.health, prefix: "dispatcher")
             var services: [any Service] = (exporter.map { [$0] } ?? []) + [dispatcher, worker]
-            if let admin = try loaded.admin("fleet", configuration.name, registry, board) { services.append(admin) }
+            let pages = ProfilePages.all(worker: worker, dispatcher: dispatcher)
+            if let admin = try loaded.admin("fleet", configuration.name, registry, board, pages: pages) {
+                services.append(admin)
+            }
             // The last is shut down first.
             if let http { services.append(http) }
             try await serve(services, logger: loaded.logger)

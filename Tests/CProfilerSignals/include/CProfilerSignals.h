@@ -1,0 +1,11 @@
+// Signals as a timer sends them, for a test that needs many at once.
+#ifndef GAIA_CPROFILER_SIGNALS_H
+#define GAIA_CPROFILER_SIGNALS_H
+
+/// Sends the calling thread so many SIGPROF, each handled before the next; 0, or an errno.
+int gaia_test_ticks(int count);
+
+/// Names the calling thread, unless NULL is given; its number.
+int gaia_test_thread(const char *name);
+
+#endif
