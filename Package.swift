@@ -149,6 +149,14 @@ let package = Package(
             ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", "CurlClient", log],
             resources: [.embedInCode("SQL")], isTestable: true),
 
+        // The live fleet on a terminal.
+        house(
+            "FleetTop",
+            [
+                "FleetModel", "FleetBroker", "FleetStore", "FleetDoctor", "AMQPClient", "PostgresClient", log,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ], isTestable: true),
+
         // Breaks a fleet of real processes and counts what came of it.
         house(
             "FleetChaos",
@@ -166,7 +174,7 @@ let package = Package(
                 "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
                 "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "FleetDoctor",
-                "CurlClient", "CFloor", "CMalloc", arguments,
+                "FleetTop", "CurlClient", "CFloor", "CMalloc", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -280,6 +288,7 @@ let package = Package(
                 "FleetDoctor", "FleetBroker", "FleetModel", "FleetStore", "AMQPClient", "PostgresClient", "FleetStack",
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "TestPatience",
             ]),
+        tests("FleetTopTests", ["FleetTop", "FleetStore", "FleetBroker"]),
         tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
         tests("FleetSimulationTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", "TestPatience", log, lifecycle]),

@@ -42,8 +42,10 @@ final class JobMetrics: Sendable {
         private let stages: [Timer]
         private let outcomes: [Outcome: Counter]
         private let success = Mutex<ContinuousClock.Instant?>(nil)
+        private let tally: SubsystemTally
 
-        fileprivate init(_ type: JobType, _ factory: any MetricsFactory) {
+        fileprivate init(_ type: JobType, _ tally: SubsystemTally, _ factory: any MetricsFactory) {
+            self.tally = tally
             let labels = [("subsystem", type.subsystem), ("type", type.name)]
             stages = Stage.allCases.map {
                 Timer(
@@ -61,10 +63,12 @@ final class JobMetrics: Sendable {
 
         func took(_ duration: Duration, _ stage: Stage) {
             stages[Stage.allCases.firstIndex(of: stage) ?? 0].took(duration)
+            tally.took(duration, stage)
         }
 
         func ended(_ outcome: Outcome) {
             outcomes[outcome]?.increment()
+            tally.ended(outcome)
             if outcome == .succeeded { success.withLock { $0 = .now } }
         }
 
@@ -73,6 +77,7 @@ final class JobMetrics: Sendable {
 
     private let factory: any MetricsFactory
     private let types = Mutex<[String: OfType]>([:])
+    private let tallies = Mutex<[String: SubsystemTally]>([:])
     private let batches: [String: Recorder]
 
     init(_ factory: any MetricsFactory) {
@@ -86,8 +91,17 @@ final class JobMetrics: Sendable {
     func of(_ type: JobType) -> OfType {
         types.withLock { types in
             if let known = types[type.name] { return known }
-            let made = OfType(type, factory)
+            let made = OfType(type, tally(of: type.subsystem), factory)
             types[type.name] = made
+            return made
+        }
+    }
+
+    func tally(of subsystem: String) -> SubsystemTally {
+        tallies.withLock { tallies in
+            if let known = tallies[subsystem] { return known }
+            let made = SubsystemTally()
+            tallies[subsystem] = made
             return made
         }
     }
