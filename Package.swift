@@ -164,6 +164,14 @@ let package = Package(
             ["FleetModel", "FleetBroker", "FleetStore", "AMQPClient", "PostgresClient", "CurlClient", log],
             resources: [.embedInCode("SQL")], isTestable: true),
 
+        // The live fleet on a terminal.
+        house(
+            "FleetTop",
+            [
+                "FleetModel", "FleetBroker", "FleetStore", "FleetDoctor", "AMQPClient", "PostgresClient", log,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ], isTestable: true),
+
         // Breaks a fleet of real processes and counts what came of it.
         house(
             "FleetChaos",
@@ -182,7 +190,7 @@ let package = Package(
                 "NetworkSubsystem", "ProcessSubsystem", "NetworkClient", "BrowserLoad", "FileLoad", "ProcessLoad",
                 "CHTTPFloor",
                 "AddressPolicy", "RootedFiles", metrics, "FleetStack", "FleetDemoTarget", "FleetChaos", "FleetDoctor",
-                "CurlClient", "CFloor", "CMalloc", "FleetProfiler", "ProfileReports", arguments,
+                "FleetTop", "CurlClient", "CFloor", "CMalloc", "FleetProfiler", "ProfileReports", arguments,
             ],
             swiftSettings: strict,
             linkerSettings: [
@@ -305,6 +313,7 @@ let package = Package(
                 "FleetDoctor", "FleetBroker", "FleetModel", "FleetStore", "AMQPClient", "PostgresClient", "FleetStack",
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "TestPatience",
             ]),
+        tests("FleetTopTests", ["FleetTop", "FleetStore", "FleetBroker"]),
         tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
         tests("FleetSimulationTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", "TestPatience", log, lifecycle]),

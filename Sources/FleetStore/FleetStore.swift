@@ -117,6 +117,8 @@ enum SQL {
     static let statusJobs = statement("status-jobs", PackageResources.status_jobs_sql)
     static let statusWorkers = statement("status-workers", PackageResources.status_workers_sql)
     static let fleetState = statement("fleet-state", PackageResources.fleet_state_sql)
+    static let glance = statement("glance", PackageResources.glance_sql)
+    static let askReports = statement("ask-reports", PackageResources.ask_reports_sql)
     static let statusLeader = statement("status-leader", PackageResources.status_leader_sql)
     static let counts = statement("counts", PackageResources.counts_sql)
     static let lockEnter = statement("lock-enter", PackageResources.lock_enter_sql)

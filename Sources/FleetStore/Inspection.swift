@@ -47,8 +47,27 @@ public struct WorkerRecord: Sendable {
     public let epoch: Int32
     /// What is left of its lease; negative when it has run out.
     public let leaseMilliseconds: Int64
+    /// How long a lease of its lasts when it is not renewed.
+    public let leaseWholeMilliseconds: Int64
+    /// When its process started, when it last renewed its lease and reported, and when this was read: seconds since 1970 by
+    /// the database's clock.
+    public let started, reported, now: Double
+    /// How long ago it was taken for dead, in seconds; nil of one that lives or has drained.
+    public let lostSeconds: Double?
     /// By subsystem, sorted by name.
     public let load: [WorkerLoad.Subsystem]
+
+    public init(
+        id: Int64, name: String, host: String, processID: Int32, version: String, state: String, subsystems: [String],
+        slots: Int, busy: Int, epoch: Int32, leaseMilliseconds: Int64, leaseWholeMilliseconds: Int64, started: Double,
+        reported: Double, now: Double, lostSeconds: Double? = nil, load: [WorkerLoad.Subsystem]
+    ) {
+        (self.id, self.name, self.host, self.processID, self.version) = (id, name, host, processID, version)
+        (self.state, self.subsystems, self.slots, self.busy, self.epoch) = (state, subsystems, slots, busy, epoch)
+        (self.leaseMilliseconds, self.leaseWholeMilliseconds) = (leaseMilliseconds, leaseWholeMilliseconds)
+        (self.started, self.reported, self.now) = (started, reported, now)
+        (self.lostSeconds, self.load) = (lostSeconds, load)
+    }
 }
 
 /// Who leads the dispatchers, and what the agenda holds.
@@ -108,27 +127,16 @@ extension FleetStore {
     }
 
     public func workers() async throws -> [WorkerRecord] {
-        func load(_ row: PostgresRow) throws -> [WorkerLoad.Subsystem] {
-            let names: [String] = try row.get("load_names")
-            let (busy, slots, waiting): ([Int32], [Int32], [Int32]) = (
-                try row.get("load_busy"), try row.get("load_slots"), try row.get("load_waiting")
-            )
-            let notices = try row.get("load_notices", as: [String].self).map {
-                try JSONDecoder().decode([String].self, from: Data($0.utf8))
-            }
-            return names.indices.map {
-                WorkerLoad.Subsystem(
-                    name: names[$0], busy: Int(busy[$0]), slots: Int(slots[$0]), waiting: Int(waiting[$0]),
-                    notices: notices[$0])
-            }
-        }
         return try await pool.execute(SQL.statusWorkers).map { row in
             WorkerRecord(
                 id: try row.get("id"), name: try row.get("name"), host: try row.get("host"),
                 processID: try row.get("process_id"), version: try row.get("version"), state: try row.get("state"),
                 subsystems: try row.get("subsystems"), slots: Int(try row.get("slots", as: Int32.self)),
                 busy: Int(try row.get("busy", as: Int32.self)), epoch: try row.get("epoch"),
-                leaseMilliseconds: try row.get("lease_ms"), load: try load(row))
+                leaseMilliseconds: try row.get("lease_ms"), leaseWholeMilliseconds: try row.get("lease_whole_ms"),
+                started: try row.get("started"), reported: try row.get("reported"), now: try row.get("now"),
+                lostSeconds: try row.get("lost_seconds"),
+                load: try WorkerLoad.subsystems(row.get("load")))
         }
     }
 

@@ -21,19 +21,24 @@ public struct WorkerCard: Sendable {
 
 /// What a worker does at the moment.
 public struct WorkerLoad: Sendable {
-    public struct Subsystem: Sendable {
+    public struct Subsystem: Sendable, Equatable {
         public let name: String
         /// Jobs that have a slot, the slots that the subsystem has now, and jobs that were delivered and wait for one.
         public let busy, slots, waiting: Int
         /// What is amiss with what it holds, in words; so many are kept, and so many characters of each.
         public let notices: [String]
+        /// What it has done so far; nil of a worker whose release does not tell.
+        public let tally: WorkerTally?
 
         static let noticesMax = 10
         static let noticeCharactersMax = 200
 
-        public init(name: String, busy: Int, slots: Int, waiting: Int, notices: [String] = []) {
+        public init(
+            name: String, busy: Int, slots: Int, waiting: Int, notices: [String] = [], tally: WorkerTally? = nil
+        ) {
             (self.name, self.busy, self.slots, self.waiting) = (name, busy, slots, waiting)
             self.notices = notices.prefix(Self.noticesMax).map { String($0.prefix(Self.noticeCharactersMax)) }
+            self.tally = tally
         }
     }
 
@@ -43,15 +48,36 @@ public struct WorkerLoad: Sendable {
 
     public init(busy: Int, subsystems: [Subsystem] = []) { (self.busy, self.subsystems) = (busy, subsystems) }
 
-    /// `{"api": {"busy": 3, "slots": 20, "waiting": 0, "notices": []}}`; a subsystem's name needs no quoting.
+    /// A subsystem as it stands in the ledger. Workers of several releases run together: what one does not tell is absent.
+    private struct Reported: Codable {
+        var busy: Int?
+        var slots: Int?
+        var waiting: Int?
+        var notices: [String]?
+        var tally: WorkerTally?
+    }
+
+    /// `{"api": {"busy": 3, "slots": 20, "waiting": 0, "notices": [], "tally": {…}}}`
     var document: String {
         get throws {
-            let members = try subsystems.sorted { $0.name < $1.name }.map {
-                let notices = String(decoding: try JSONEncoder().encode($0.notices), as: UTF8.self)
-                return
-                    #""\#($0.name)":{"busy":\#($0.busy),"slots":\#($0.slots),"waiting":\#($0.waiting),"notices":\#(notices)}"#
-            }
-            return "{" + members.joined(separator: ",") + "}"
+            let reported = Dictionary(
+                subsystems.map {
+                    (
+                        $0.name,
+                        Reported(
+                            busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices, tally: $0.tally)
+                    )
+                }, uniquingKeysWith: { $1 })
+            return String(decoding: try JSONEncoder().encode(reported), as: UTF8.self)
+        }
+    }
+
+    /// Reads a ``document``.
+    static func subsystems(_ document: String) throws -> [Subsystem] {
+        try JSONDecoder().decode([String: Reported].self, from: Data(document.utf8)).sorted { $0.key < $1.key }.map {
+            Subsystem(
+                name: $0.key, busy: $0.value.busy ?? 0, slots: $0.value.slots ?? 0, waiting: $0.value.waiting ?? 0,
+                notices: $0.value.notices ?? [], tally: $0.value.tally)
         }
     }
 }

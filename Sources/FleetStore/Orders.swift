@@ -25,6 +25,8 @@ public enum Resolution: Sendable {
 extension FleetStore {
     /// The channel on which workers hear that there are orders to look for.
     public static let controlChannel = "gaia_control"
+    /// The channel on which workers hear that somebody looks, and wants to know how far they are.
+    public static let reportChannel = "gaia_report"
     /// The channel on which the leader hears that something is due.
     public static let agendaChannel = "gaia_agenda"
 

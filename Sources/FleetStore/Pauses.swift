@@ -22,6 +22,10 @@ public struct PauseRecord: Sendable {
     public let scope: String
     public let reason: String
     public let since: String
+
+    public init(scope: String, reason: String, since: String) {
+        (self.scope, self.reason, self.since) = (scope, reason, since)
+    }
 }
 
 extension FleetStore {

@@ -47,8 +47,10 @@ package final class JobMetrics: Sendable {
         private let began = ContinuousClock.now
         /// When the last success was, in nanoseconds after `began`; negative before the first.
         private let success = Atomic<Int64>(-1)
+        private let tally: SubsystemTally
 
-        fileprivate init(_ type: JobType, _ factory: any MetricsFactory) {
+        fileprivate init(_ type: JobType, _ tally: SubsystemTally, _ factory: any MetricsFactory) {
+            self.tally = tally
             let labels = [("subsystem", type.subsystem), ("type", type.name)]
             func timer(_ stage: Stage) -> Timer {
                 Timer(
@@ -69,10 +71,12 @@ package final class JobMetrics: Sendable {
                 case .settle: settle
                 }
             timer.took(duration)
+            tally.took(duration, stage)
         }
 
         func ended(_ outcome: Outcome) {
             outcomes[outcome.index].increment()
+            tally.ended(outcome)
             if outcome == .succeeded { success.store((.now - began).nanoseconds, ordering: .relaxed) }
         }
 
@@ -85,6 +89,7 @@ package final class JobMetrics: Sendable {
     private let factory: any MetricsFactory
     /// By their names.
     private let types = Mutex<[String: OfType]>([:])
+    private let tallies = Mutex<[String: SubsystemTally]>([:])
     private let claimed, completed, published: Recorder
 
     package init(_ factory: any MetricsFactory) {
@@ -98,8 +103,17 @@ package final class JobMetrics: Sendable {
     func of(_ type: JobType) -> OfType {
         types.withLock { types in
             if let known = types[type.name] { return known }
-            let made = OfType(type, factory)
+            let made = OfType(type, tally(of: type.subsystem), factory)
             types[type.name] = made
+            return made
+        }
+    }
+
+    func tally(of subsystem: String) -> SubsystemTally {
+        tallies.withLock { tallies in
+            if let known = tallies[subsystem] { return known }
+            let made = SubsystemTally()
+            tallies[subsystem] = made
             return made
         }
     }

@@ -78,14 +78,24 @@ actor LeaseKeeper {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepLock() }
             group.addTask {
+                let pause = min(Self.reportInterval, self.lease / 6)
                 while !Task.isCancelled {
                     // Woken by cancellation too, which ends the loop.
-                    try? await Task.sleep(for: self.lease / 3)
+                    try? await Task.sleep(for: pause)
+                    await self.asked.wait(atMost: self.lease / 3 - pause)
                     if !Task.isCancelled { await self.renew(load: load, onFenced: onFenced) }
                 }
             }
         }
     }
+
+    /// However often it is asked to report, it does so no more often than this.
+    static let reportInterval: Duration = .milliseconds(500)
+
+    private let asked = Bell()
+
+    /// Renews the lease soon, since somebody wants to know how far this worker is.
+    nonisolated func report() { asked.ring() }
 
     func drain() { isDraining = true }
 

@@ -121,7 +121,8 @@ public final class Worker: Service {
         var listening = configuration.database
         listening.applicationName = "gaia orders"
         orders = PostgresListener(
-            configuration: listening, channels: [FleetStore.controlChannel, FleetStore.limitChannel], logger: logger)
+            configuration: listening,
+            channels: [FleetStore.controlChannel, FleetStore.limitChannel, FleetStore.reportChannel], logger: logger)
         lease = LeaseKeeper(
             store: store, database: configuration.database, lease: configuration.lease, logger: logger)
         locks = LockKeeper(store: store, database: configuration.database, logger: logger)

@@ -20,6 +20,7 @@ extension Worker {
                 for await notification in self.orders.notifications {
                     switch notification {
                     case .message(FleetStore.limitChannel, let payload): self.limits.hear(payload)
+                    case .message(FleetStore.reportChannel, _): self.lease.report()
                     case .message: bell.ring()
                     // What was said meanwhile is unknown.
                     case .reconnected, .lagged:
@@ -133,7 +134,7 @@ extension Worker {
             subsystems: intake.loads(slots).map { name, load in
                 WorkerLoad.Subsystem(
                     name: name, busy: load.busy, slots: slots[name] ?? 0, waiting: load.waiting,
-                    notices: notices[name] ?? [])
+                    notices: notices[name] ?? [], tally: jobMetrics.tally(of: name).value)
             })
     }
 

@@ -50,12 +50,6 @@ struct DoctorCommand: AsyncParsableCommand {
 
     private func configuration(_ loaded: FleetConfiguration) async throws -> DoctorConfiguration {
         let amqp = try loaded.amqp("gaia doctor")
-        var management: ManagementAddress?
-        if let url = loaded.managementURL {
-            do { management = try ManagementAddress(url: url, fallback: amqp) } catch {
-                throw ConfigurationError("management.url (\(Setting.variable(of: "management.url"))): \(error)")
-            }
-        }
         // Directories and programs that the settings name need not be on this machine; the times they give count.
         var described = try FleetConfiguration(environment: [:])
         (described.process.timeoutMax, described.process.graceMax) = (
@@ -65,7 +59,8 @@ struct DoctorCommand: AsyncParsableCommand {
             Dictionary(definitions.map { ($0.type.subsystem, $0.timeout) }, uniquingKeysWith: max)
         }
         return DoctorConfiguration(
-            amqp: amqp, database: try loaded.database("gaia doctor"), management: management,
+            amqp: amqp, database: try loaded.database("gaia doctor"),
+            management: try loaded.management(fallback: amqp),
             subsystems: subsystems.all, longestRuns: runs)
     }
 
@@ -77,6 +72,16 @@ struct DoctorCommand: AsyncParsableCommand {
         Terminal.print(
             Terminal.table(
                 ["code", "level", "meaning"], Fault.allCases.map { [$0.code, $0.level.rawValue, $0.summary] }))
+    }
+}
+
+extension FleetConfiguration {
+    /// Where the broker's management plugin is; nil when none is configured.
+    func management(fallback: AMQPConfiguration) throws -> ManagementAddress? {
+        guard let managementURL else { return nil }
+        do { return try ManagementAddress(url: managementURL, fallback: fallback) } catch {
+            throw ConfigurationError("management.url (\(Setting.variable(of: "management.url"))): \(error)")
+        }
     }
 }
 

@@ -27,9 +27,8 @@ struct Gaia: AsyncParsableCommand {
         subcommands: [
             DemoCommand.self, UpCommand.self, StackCommand.self, WorkerCommand.self, DispatcherCommand.self,
             EnqueueCommand.self, JobCommand.self, DeadCommand.self, PauseCommand.self, ResumeCommand.self,
-            CronCommand.self, LockCommand.self, LimitCommand.self, StatusCommand.self, DoctorCommand.self,
-            ProfileCommand.self, TypesCommand.self,
-            MigrateCommand.self,
+            CronCommand.self, LockCommand.self, LimitCommand.self, StatusCommand.self, TopCommand.self,
+            DoctorCommand.self, ProfileCommand.self, TypesCommand.self, MigrateCommand.self,
             TopologyCommand.self, SettingsCommand.self,
             BenchCommand.self, ChaosCommand.self,
         ])

@@ -4,6 +4,7 @@ import FleetBroker
 import FleetConfiguration
 import FleetModel
 import FleetStore
+import FleetTop
 import Foundation
 
 /// `gaia job`
@@ -314,17 +315,26 @@ enum JSONValue: Codable, Sendable {
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show queues, jobs by state, workers and the leader.",
-        discussion: "Exit status 69 when broker or database cannot be reached.")
+        abstract: "Show queues, jobs by state, workers, the leader, and what is amiss.",
+        discussion: """
+            Exit status 0 when it could look; 1 with --check when work stands still somewhere, as an alarm of level "bad"
+            says; 69 when broker or database cannot be reached. To watch it live: gaia top.
+            """)
 
     @OptionGroup var settings: SettingsOptions
     @Flag(name: .long, help: "Print JSON.")
     var json = false
+    @Flag(name: .long, help: "Leave out jobs by state, for which the whole ledger is read.")
+    var quick = false
+    @Flag(name: .long, help: "Exit status 1 when an alarm is bad.")
+    var check = false
 
     func run() async throws {
         try await report {
-            let status = try await FleetStatus(settings.load())
+            let status = try await FleetStatus(settings.load(), countsJobs: !quick)
             Terminal.print(json ? try Terminal.json(status) : status.text)
+            guard check, status.alarms.contains(where: { $0.level == Alarm.Level.bad.rawValue }) else { return }
+            throw ExitCode(FailureStatus.workFailed.rawValue)
         }
     }
 }
@@ -349,13 +359,15 @@ struct FleetStatus: Encodable {
         }
         let load: [String: Load]
         let id: Int64
-        let name, state, version: String
+        let name, host, state, version: String
+        let processID: Int32
         let subsystems: [String]
         let busy, slots: Int
         let epoch: Int32
         let leaseMilliseconds: Int64
         enum CodingKeys: String, CodingKey {
-            case id, name, state, version, subsystems, busy, slots, epoch, load
+            case id, name, host, state, version, subsystems, busy, slots, epoch, load
+            case processID = "process_id"
             case leaseMilliseconds = "lease_ms"
         }
     }
@@ -364,6 +376,9 @@ struct FleetStatus: Encodable {
         let term: Int64
         let since: String
         let leads: Bool
+    }
+    struct Alarm: Encodable {
+        let level, text, remedy: String
     }
 
     let queues: [Queue]
@@ -374,8 +389,10 @@ struct FleetStatus: Encodable {
     let pauses: [String]
     let agenda: Int
     let overdue: Int
+    /// As in `gaia top`, as far as one look tells.
+    let alarms: [Alarm]
 
-    init(_ configuration: FleetConfiguration) async throws {
+    init(_ configuration: FleetConfiguration, countsJobs: Bool) async throws {
         queues = try await AMQPSession.withConnection(try configuration.amqp("gaia status")) { session in
             var queues: [Queue] = []
             let names =
@@ -391,14 +408,14 @@ struct FleetStatus: Encodable {
             }
             return queues
         }
-        let (counts, records, leading, resting) = try await configuration.withStore("gaia status") { store in
+        let (counts, records, leading, resting, glance) = try await configuration.withStore("gaia status") { store in
             switch try await store.schemaStatus() {
             case .behind: throw CommandFailure(.unavailable, "the database has no current schema; run: gaia migrate")
             case .current, .ahead: break
             }
             return (
-                try await store.jobCounts(), try await store.workers(), try await store.leader(),
-                try await store.pauses()
+                countsJobs ? try await store.jobCounts() : [], try await store.workers(), try await store.leader(),
+                try await store.pauses(), try await store.glance()
             )
         }
         jobs = Dictionary(grouping: counts, by: \.subsystem).sorted { $0.key < $1.key }.map { subsystem, counts in
@@ -411,13 +428,22 @@ struct FleetStatus: Encodable {
                 load: Dictionary(
                     uniqueKeysWithValues: $0.load.map {
                         ($0.name, Worker.Load(busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices))
-                    }), id: $0.id, name: $0.name, state: $0.state, version: $0.version, subsystems: $0.subsystems,
-                busy: $0.busy, slots: $0.slots, epoch: $0.epoch, leaseMilliseconds: $0.leaseMilliseconds)
+                    }), id: $0.id, name: $0.name, host: $0.host, state: $0.state, version: $0.version,
+                processID: $0.processID, subsystems: $0.subsystems, busy: $0.busy, slots: $0.slots, epoch: $0.epoch,
+                leaseMilliseconds: $0.leaseMilliseconds)
         }
         leader = leading.map { Leader(name: $0.name, term: $0.term, since: $0.since, leads: $0.leads) }
         pauses = resting.map { PauseScope.text($0.scope) }
         agenda = leading?.agenda ?? 0
         overdue = leading?.overdue ?? 0
+        var sight = Sight(known: Catalogue.subsystems, begun: 0)
+        sight.ledger.saw(LedgerSight(glance: glance, workers: records, pauses: resting), at: 0)
+        sight.broker.saw(
+            BrokerSight(queues: queues.map { .init(name: $0.name, ready: $0.messages, consumers: $0.consumers) }), at: 0
+        )
+        alarms = FleetFrame(sight, History(), now: 0, interval: 1).alarms.map {
+            Alarm(level: $0.level.rawValue, text: $0.text, remedy: $0.remedy)
+        }
     }
 
     var text: String {
@@ -432,10 +458,12 @@ struct FleetStatus: Encodable {
                     ]
                 }))
         let states = JobState.allCases.map(\.rawValue)
-        parts.append(
-            Terminal.table(
-                ["jobs"] + states,
-                jobs.map { jobs in [jobs.subsystem] + states.map { Terminal.grouped(jobs.states[$0] ?? 0) } }))
+        if !jobs.isEmpty {
+            parts.append(
+                Terminal.table(
+                    ["jobs"] + states,
+                    jobs.map { jobs in [jobs.subsystem] + states.map { Terminal.grouped(jobs.states[$0] ?? 0) } }))
+        }
         parts.append(
             Terminal.table(
                 ["worker", "state", "busy", "slots", "serves", "lease ends in", "epoch"],
@@ -448,21 +476,16 @@ struct FleetStatus: Encodable {
                         worker.state == "gone" ? "-" : "\(worker.leaseMilliseconds / 1_000) s", "\(worker.epoch)",
                     ]
                 }))
-        let notices = workers.filter { $0.state != "gone" }.flatMap { worker in
-            worker.load.sorted { $0.key < $1.key }.flatMap { name, load in
-                load.notices.map { "\(worker.name), \(name): \($0)" }
-            }
-        }
-        if !notices.isEmpty { parts.append(notices.joined(separator: "\n")) }
-        if !pauses.isEmpty {
-            parts.append("resting: \(pauses.joined(separator: ", ")); gaia resume lets it go on")
-        }
         if let leader, leader.leads {
             parts.append("leader: \(leader.name), term \(leader.term), since \(leader.since)")
         } else {
-            parts.append("leader: none; retries and jobs for later wait until a dispatcher runs: gaia dispatcher")
+            parts.append("leader: none")
         }
         parts.append("agenda: \(agenda) deliveries owed, \(overdue) of them due now")
+        if !alarms.isEmpty {
+            parts.append(
+                alarms.map { $0.text + ($0.remedy.isEmpty ? "" : " → \($0.remedy)") }.joined(separator: "\n"))
+        }
         return parts.joined(separator: "\n\n")
     }
 }

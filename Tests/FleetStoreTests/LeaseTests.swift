@@ -35,12 +35,16 @@ struct LeaseTests {
         try await Ledger.with { (ledger: Ledger) async throws -> Void in
             let worker = try await ledger.worker("w", lease: .seconds(10))
             let quoted = "\"all\" of 127.0.0.1:80 is left alone\n\u{e9}"
+            var tally = WorkerTally()
+            (tally.ended, tally.failed, tally.retried) = (7, 2, 3)
+            tally.run.add(.milliseconds(20))
             let load = WorkerLoad(
                 busy: 3,
                 subsystems: [
                     .init(
                         name: "api", busy: 2, slots: 5, waiting: 1,
-                        notices: [quoted] + Array(repeating: String(repeating: "x", count: 300), count: 20)),
+                        notices: [quoted] + Array(repeating: String(repeating: "x", count: 300), count: 20),
+                        tally: tally),
                     .init(name: "file", busy: 1, slots: 4, waiting: 0),
                 ])
             #expect(try await ledger.store.renew(worker, lease: .seconds(100), load: load, draining: false))
@@ -50,6 +54,37 @@ struct LeaseTests {
             #expect(told[0].notices.first == quoted)
             #expect(told[0].notices.count == 10 && told[0].notices.last?.count == 200)
             #expect(told[1].notices.isEmpty)
+            #expect(told[0].tally == tally && told[1].tally == nil)
+        }
+    }
+
+    @Test(
+        "Workers of other releases are read too: what they do not tell is absent, what they tell besides is passed over"
+    )
+    func foreignLoad() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            _ = try await ledger.worker()
+            try await ledger.pool.script(
+                """
+                update gaia.worker set load = '{"old": {"busy": 1, "slots": 2, "waiting": 0},
+                    "next": {"slots": 4, "more": {}, "tally": {"ended": 1, "failed": 0, "retried": 0, "queued": [], "run": [0, 2]}}}'
+                """)
+            let told = try #require(try await ledger.store.workers().first).load
+            #expect(told.map(\.name) == ["next", "old"])
+            #expect((told[1].busy, told[1].slots, told[1].tally) == (1, 2, nil))
+            #expect((told[0].busy, told[0].slots, told[0].tally?.run.total) == (0, 4, 2))
+        }
+    }
+
+    @Test("One that was lost is told apart from one that has drained")
+    func lost() async throws {
+        try await Ledger.with { (ledger: Ledger) async throws -> Void in
+            let (drained, dead) = (try await ledger.worker("drained"), try await ledger.worker("dead"))
+            try await ledger.store.release(drained)
+            #expect(try await ledger.store.endEpoch(of: dead, term: ledger.store.beginTerm(name: "d")))
+            let told = try await ledger.store.workers()
+            #expect(told.first { $0.name == "drained" }?.lostSeconds == nil)
+            #expect((told.first { $0.name == "dead" }?.lostSeconds).map { $0 >= 0 && $0 < 60 } == true)
         }
     }
 
