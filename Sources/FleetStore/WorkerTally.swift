@@ -1,3 +1,5 @@
+import FleetObservability
+
 /// What a worker has done of one subsystem since its process started. The numbers only grow, so that whoever looks twice
 /// knows what happened in between.
 public struct WorkerTally: Sendable, Equatable, Codable {
@@ -51,7 +53,7 @@ public struct LatencyCounts: Sendable, Equatable, Codable {
     public var total: Int { counts.reduce(0, +) }
 
     public mutating func add(_ duration: Duration) {
-        let seconds = duration / .seconds(1)
+        let seconds = Double(duration.nanoseconds) / 1e9
         let index = Self.bounds.firstIndex { seconds <= $0 } ?? Self.bounds.count
         while counts.count <= index { counts.append(0) }
         counts[index] += 1
