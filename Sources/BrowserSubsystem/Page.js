@@ -22,7 +22,8 @@
                 flaw = { why: 'moving' }; before = null; continue;
             }
             const same = before && before.element === element &&
-                ['x', 'y', 'width', 'height'].every(side => before.box[side] === box[side]);
+                ['x', 'y', 'width', 'height'].every(side => before.box[side] === box[side]) &&
+                !this.isAboutToMove(element);
             if (!same) { flaw = { why: 'moving' }; before = { element, box }; continue; }
             const point = this.middle(element, box);
             if (!need.hit) return point;
@@ -31,6 +32,13 @@
             flaw = { why: 'covered', by: this.describe(hit) };
         }
         return flaw;
+    },
+
+    // Whether an animation of an element, or of what holds it, has been asked for and not begun: until then it stands still.
+    isAboutToMove(element) {
+        return document.getAnimations().some(one =>
+            one.pending && one.playState === 'running' && one.effect && one.effect.target &&
+            one.effect.target.contains(element));
     },
 
     // Waits until an element is as wanted. Yields {} or {why}.

@@ -127,10 +127,7 @@ public struct FleetConfiguration: Sendable {
         logLevel = try values.choice("log.level")
         logFormat = try values.choice("log.format")
         traceURL = values.text("trace.url")
-        guard let ratio = values.text("trace.ratio").flatMap(Double.init), (0...1).contains(ratio) else {
-            throw ConfigurationError("trace.ratio (GAIA_TRACE_RATIO) must be a number from 0 to 1, such as 0.01")
-        }
-        traceRatio = ratio
+        traceRatio = try values.ratio("trace.ratio")
         traceToken = values.text("trace.token")
         traceTokenFile = values.text("trace.token_file")
     }

@@ -4,6 +4,8 @@ public struct Setting: Sendable {
         case text
         case number(ClosedRange<Int>)
         case choice([String])
+        /// A part of the whole, from 0 to 1.
+        case ratio
         /// Subsystem names, separated by commas; a list in YAML.
         case names
     }
@@ -30,7 +32,7 @@ public struct Setting: Sendable {
             "amqp.password_file", .text, nil, "a file that holds the broker's password, instead of the one in amqp.url"),
         Setting(
             "management.url", .text, nil,
-            "RabbitMQ's management plugin, for gaia doctor: http://user:password@host:15672; user and password of amqp.url "
+            "RabbitMQ's management plugin, for gaia doctor and gaia top: http://user:password@host:15672; user and password of amqp.url "
                 + "when it names none"),
         Setting("database.url", .text, nil, "the database: postgres://user:password@host:port/name"),
         Setting(
@@ -262,7 +264,7 @@ public struct Setting: Sendable {
             "trace.url", .text, nil,
             "where spans are sent, as OTLP over HTTP: http://127.0.0.1:4318/v1/traces; nowhere when absent"),
         Setting(
-            "trace.ratio", .text, "1",
+            "trace.ratio", .ratio, "1",
             "how many of the traces that begin here are recorded, from 0 to 1; others are as whoever began them says"),
         Setting("trace.token", .text, nil, "what the collector is shown, as a bearer token"),
         Setting("trace.token_file", .text, nil, "a file that holds the token, instead of trace.token"),

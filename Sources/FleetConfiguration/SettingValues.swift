@@ -110,6 +110,17 @@ struct SettingValues {
         return number
     }
 
+    func ratio(_ key: String) throws(ConfigurationError) -> Double {
+        let setting = Setting.known(key)
+        guard setting.kind == .ratio else { preconditionFailure("\(key) is no ratio") }
+        let value = values[key] ?? Value(text: setting.fallback ?? "", place: "the default")
+        guard let ratio = Double(value.text), (0...1).contains(ratio) else {
+            throw ConfigurationError(
+                "\(value.place): \(key) is '\(value.text)', it must be a number from 0 to 1, such as 0.01")
+        }
+        return ratio
+    }
+
     func numbers(under prefix: String) throws(ConfigurationError) -> [String: Int] {
         guard case .number(let range)? = Setting.named(prefix + "default")?.kind else { return [:] }
         var numbers: [String: Int] = [:]

@@ -100,12 +100,20 @@ struct JobMessageTests {
             (JobHeader.deadline, .int(.max)), (JobHeader.deadline, .double(5)), (JobHeader.attemptsMax, .int(0)),
             (JobHeader.attemptsMax, .int(1_001)), (JobHeader.attemptsMax, .bool(true)), (JobHeader.subject, .int(5)),
             (JobHeader.subject, .string(String(repeating: "x", count: 256))), (JobHeader.subject, .string("a\0")),
-            (JobHeader.traceparent, .bytes([0xFF])), (JobHeader.traceparent, .null),
         ])
     func headers(_ name: String, _ value: AMQPValue) {
         let rejection = rejection { $0.properties.headers[name] = value }
         #expect(rejection?.reason == .malformed)
         #expect(rejection?.description.contains(name) == true)
+    }
+
+    @Test(
+        "A trace that cannot be read is none, and no reason to refuse a job",
+        arguments: [
+            AMQPValue.bytes([0xFF]), .null, .int(5), .string(String(repeating: "x", count: 256)), .string("a\0"),
+        ])
+    func trace(_ value: AMQPValue) {
+        #expect(rejection { $0.properties.headers[JobHeader.traceparent] = value } == nil)
     }
 
     @Test("A property with a NUL is rejected by name: no table would hold it")

@@ -120,6 +120,7 @@ struct ConfigurationTests {
         case .text: ["x"]
         case .number(let range): [String(range.lowerBound), String(range.upperBound)]
         case .choice(let choices): choices
+        case .ratio: ["0", "0.015", "1"]
         case .names: ["api", "api,gaia"]
         }
     }
@@ -136,6 +137,12 @@ struct ConfigurationTests {
         }
         #expect(!setting.summary.isEmpty)
         if let fallback = setting.fallback, !fallback.isEmpty { #expect(flaw(nil, [setting.variable: fallback]) == "") }
+        if setting.kind == .ratio {
+            for value in ["-0.1", "1.1", "10%", "nan"] {
+                let expected = "\(setting.key) is '\(value)', it must be a number from 0 to 1, such as 0.01"
+                #expect(flaw(nil, [setting.variable: value]) == "environment variable \(setting.variable): \(expected)")
+            }
+        }
         if case .number(let range) = setting.kind {
             for value in [range.lowerBound - 1, range.upperBound + 1] {
                 let expected =

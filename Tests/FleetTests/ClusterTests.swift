@@ -63,7 +63,9 @@ struct ClusterTests {
         _ cluster: PrivateCluster, _ place: Isolated, _ fleet: TestFleet, _ target: HTTPTarget, _ killed: Gate
     ) async throws {
         let jobs = (0..<2 * Self.half + 30).map {
-            Job(type: "api.request.v1", key: "job-\($0)", payload: Array(#"{"url":"\#(target.url)"}"#.utf8))
+            Job(
+                type: "api.request.v1", key: "job-\($0)", payload: Array(#"{"url":"\#(target.url)"}"#.utf8),
+                replyTo: fleet.mailbox.replyQueue)
         }
         let (first, second) = (jobs[..<Self.half], jobs[Self.half..<2 * Self.half])
         let last = jobs[(2 * Self.half)...]
@@ -126,6 +128,10 @@ struct ClusterTests {
         }
         let contents = fleet.mailbox.now
         #expect(Set(contents.results.compactMap(\.key)) == wanted)
+        // Those who asked have their answer too, though their queue's leader may be the one that was lost.
+        try await fleet.mailbox.wait(for: "an answer to each") {
+            wanted.isSubset(of: Set($0.replies.compactMap(\.key)))
+        }
         // A result may come twice, but it is the same one.
         #expect(Set(contents.results.map(\.document)).count == wanted.count)
         #expect(contents.results.allSatisfy { $0.attempt == 1 })

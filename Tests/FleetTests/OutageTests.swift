@@ -183,9 +183,12 @@ struct OutageTests {
             try await servers.database.stopImmediately()
             try await ProgramGroup.use(environment: place.environment) { programs in
                 let worker = try programs.start("worker", "worker")
-                #expect(try await worker.awaitOutput(containing: "waiting for the database", within: patienceOfTests))
+                let isWaiting = try await worker.awaitOutput(
+                    containing: "waiting for the database", within: patienceOfTests)
+                #expect(isWaiting, "\(worker.capturedOutput)")
                 try await servers.database.startAgain()
-                #expect(try await worker.awaitOutput(containing: "worker serves", within: patienceOfTests))
+                let serves = try await worker.awaitOutput(containing: "worker serves", within: patienceOfTests)
+                #expect(serves, "\(worker.capturedOutput)")
                 #expect(try await worker.stop(grace: .seconds(30)) == .exited(0))
             }
         }

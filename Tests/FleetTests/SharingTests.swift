@@ -8,7 +8,7 @@ import Testing
 @Suite("Sharing slots on a fleet", .timeLimit(.minutes(5)))
 struct SharingTests {
     /// What the fleet promises: it takes about three seconds.
-    private static let limit: Duration = .seconds(10)
+    private static let limit = patienceOfTests
 
     private struct Other: JobParameters {
         static let type: JobType = "other.do.v1"

@@ -145,12 +145,13 @@ struct LimitKeeperTests {
             // tests run beside it.
             #expect(Double(inTime.units) >= min(expected * 0.5, 200) - 3 * piece, "\(inTime.units) of \(expected)")
             #expect(Double(inTime.units) <= expected * 1.05 + wanted.rate * 0.1 + piece)
-            // Units that were had in time and are noted late stand too close to those after them.
+            // Units that were had in time and are noted late stand too close to those after them: by as much as this process was
+            // late, and one of each worker, whose answer may have been held up elsewhere.
             let late = try await lateness
             for length in [0.5, 1, 2] {
                 let most = Double(spendings.most(in: .seconds(length)))
                 #expect(
-                    most <= wanted.rate * (length + 0.35 + late) + 2 * piece, "\(most) in \(length) s, \(late) s late")
+                    most <= wanted.rate * (length + 0.35 + late) + 4 * piece, "\(most) in \(length) s, \(late) s late")
             }
             for member in 0..<4 {
                 let share = Double(spendings.filter { $0.member == member }.units)
