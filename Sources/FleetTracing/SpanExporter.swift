@@ -107,7 +107,8 @@ public final class SpanExporter: Service {
         let patience = Patience(initial: .seconds(1), cap: .seconds(30))
         var failures = 0
         while true {
-            switch await post(body, batch.count) {
+            // In a task of its own, which ends by its timeout: a request that is cut off half way may have been taken already.
+            switch await Task(operation: { await post(body, batch.count) }).value {
             case .taken: return true
             case .never(let reason):
                 lose(batch.count, reason)
