@@ -11,7 +11,8 @@
     async ready(selector, need, milliseconds) {
         const end = performance.now() + milliseconds;
         let flaw = { why: 'missing' };
-        for (let before = null; performance.now() < end; await this.frame()) {
+        let isDrawn = true;
+        for (let before = null; performance.now() < end; isDrawn = await this.frame()) {
             const element = document.querySelector(selector);
             if (!element) { flaw = { why: 'missing' }; before = null; continue; }
             if (!this.isVisible(element)) { flaw = { why: 'hidden' }; before = null; continue; }
@@ -23,7 +24,7 @@
             }
             const same = before && before.element === element &&
                 ['x', 'y', 'width', 'height'].every(side => before.box[side] === box[side]) &&
-                !this.isAboutToMove(element);
+                !this.isAboutToMove(element, isDrawn);
             if (!same) { flaw = { why: 'moving' }; before = { element, box }; continue; }
             const point = this.middle(element, box);
             if (!need.hit) return point;
@@ -34,10 +35,11 @@
         return flaw;
     },
 
-    // Whether an animation of an element, or of what holds it, has been asked for and not begun: until then it stands still.
-    isAboutToMove(element) {
+    // Whether an animation of an element, or of what holds it, goes on though the element stands still: it has not begun, or
+    // the page was not drawn meanwhile, as on a machine that is very busy.
+    isAboutToMove(element, isDrawn) {
         return document.getAnimations().some(one =>
-            one.pending && one.playState === 'running' && one.effect && one.effect.target &&
+            (one.pending || !isDrawn) && one.playState === 'running' && one.effect && one.effect.target &&
             one.effect.target.contains(element));
     },
 
@@ -74,11 +76,11 @@
         return {};
     },
 
-    // The next picture of the page; a page that is not drawn goes on by the clock.
+    // The next picture of the page; a page that is not drawn goes on by the clock. Yields whether it was drawn.
     frame() {
         return new Promise(resolve => {
-            const timer = setTimeout(resolve, 500);
-            requestAnimationFrame(() => { clearTimeout(timer); resolve(); });
+            const timer = setTimeout(() => resolve(false), 500);
+            requestAnimationFrame(() => { clearTimeout(timer); resolve(true); });
         });
     },
 

@@ -62,14 +62,14 @@ func port(of url: String) throws -> UInt16 {
     try #require(URLComponents(string: url)?.port.flatMap { UInt16(exactly: $0) })
 }
 
-/// Whether somebody accepts connections on the loopback address.
-func accepts(_ port: UInt16) -> Bool {
+/// Whether somebody accepts connections there.
+func accepts(_ port: UInt16, at host: UInt32 = 0x7F00_0001) -> Bool {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    address.sin_addr.s_addr = host.bigEndian
     return withUnsafePointer(to: address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
             connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
@@ -77,20 +77,6 @@ func accepts(_ port: UInt16) -> Bool {
     }
 }
 
-/// All addresses on which a process under the directory listens, as /proc/net/tcp shows them, with their ports.
-func listeningAddresses(ports: Set<UInt16>) throws -> Set<String> {
-    var found: Set<String> = []
-    // The kernel's table is no snapshot: an entry can be missed while others come and go.
-    for _ in 0..<2_000 where found.isEmpty {
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            for line in try String(contentsOfFile: table, encoding: .utf8).split(separator: "\n").dropFirst() {
-                let fields = line.split(separator: " ")
-                let local = fields[1].split(separator: ":")
-                // 0A is LISTEN.
-                guard fields[3] == "0A", let port = UInt16(local[1], radix: 16), ports.contains(port) else { continue }
-                found.insert(String(local[0]))
-            }
-        }
-    }
-    return found
-}
+/// Whether somebody accepts connections on the loopback address, and nobody on another one of this machine: who listens on
+/// all addresses has the second too.
+func isOnLoopbackOnly(_ port: UInt16) -> Bool { accepts(port) && !accepts(port, at: 0x7F00_0002) }

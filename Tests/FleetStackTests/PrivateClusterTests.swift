@@ -43,9 +43,7 @@ extension ServerTests {
                 let ports = try ports(in: directory, nodes: 3)
                 // Four of each node, and the port mapper's.
                 #expect(ports.count == 13)
-                // 127.0.0.1 and ::1, in the byte order of the tables.
-                let loopback: Set<String> = ["0100007F", "00000000000000000000000001000000"]
-                #expect(try listeningAddresses(ports: ports).isSubset(of: loopback))
+                for port in ports { #expect(!accepts(port, at: 0x7F00_0002), "\(port)") }
 
                 try await importQueue(cluster, directory)
                 let leader = try await cluster.awaitQuorum(of: "kept")
