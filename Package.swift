@@ -112,7 +112,8 @@ let package = Package(
         house("FleetObservability", ["FleetModel", coreMetrics, tracing, log]),
         // Sends spans to a collector.
         house(
-            "FleetTracing", ["FleetModel", "CurlClient", coreMetrics, tracing, lifecycle, log], isTestable: true),
+            "FleetTracing", ["FleetModel", "FleetObservability", "CurlClient", coreMetrics, tracing, lifecycle, log],
+            isTestable: true),
         house("FleetWorker", fleet + ["FleetObservability", coreMetrics, tracing]),
         house("FleetDispatcher", fleet + ["FleetObservability", coreMetrics, tracing]),
         house(

@@ -267,14 +267,15 @@ enum JobSpan {
         if tracer is NoOpTracer { return nil }
         let span = tracer.startSpan(
             "send \(FleetBroker.jobsExchange)", context: tracer.context(from: job.traceparent), ofKind: .producer)
-        span.set([
-            "messaging.system": "rabbitmq", "messaging.operation.name": "send", "messaging.operation.type": "send",
-            "messaging.destination.name": .string("\(FleetBroker.jobsExchange):\(job.type.name)"),
-            "messaging.rabbitmq.destination.routing_key": .string(job.type.name),
-            "messaging.message.id": .string(job.key),
-            "messaging.message.conversation_id": job.correlationID.map { .string($0) },
-            "gaia.job.type": .string(job.type.name), "gaia.job.key": .string(job.key),
-        ])
+        let described = job
+        span.setMessaging(
+            "send", "\(FleetBroker.jobsExchange):\(described.type.name)",
+            [
+                "messaging.rabbitmq.destination.routing_key": .string(described.type.name),
+                "messaging.message.id": .string(described.key),
+                "messaging.message.conversation_id": described.correlationID.map { .string($0) },
+                "gaia.job.type": .string(described.type.name), "gaia.job.key": .string(described.key),
+            ])
         job.traceparent = tracer.traceparent(of: span.context)
         return span
     }

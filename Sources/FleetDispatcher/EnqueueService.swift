@@ -70,12 +70,12 @@ final class EnqueueService: Sendable {
         let traceparent = delivery.traceparent
         let span = tracer.startSpan(
             "process \(delivery.queue)", context: tracer.context(from: traceparent), ofKind: .consumer)
-        span.set([
-            "messaging.system": "rabbitmq", "messaging.operation.name": "process",
-            "messaging.operation.type": "process", "messaging.destination.name": .string(delivery.queue),
-            "messaging.message.id": delivery.properties.messageID.map { .string($0) },
-            "messaging.batch.message_count": .int(Int64(request.jobs.count)),
-        ])
+        span.setMessaging(
+            "process", delivery.queue,
+            [
+                "messaging.message.id": delivery.properties.messageID.map { .string($0) },
+                "messaging.batch.message_count": .int(Int64(request.jobs.count)),
+            ])
         defer { span.end() }
         let lines = await desk.enqueue(
             request.jobs, producer: delivery.properties.appID,

@@ -108,23 +108,8 @@ extension Logger.Metadata {
     package static func job(_ identity: JobIdentity, attempt: Int? = nil, traceparent: String? = nil) -> Self {
         var metadata: Self = ["job": "\(identity)"]
         if let attempt { metadata["attempt"] = "\(attempt)" }
-        if let trace = traceparent.flatMap(TraceID.init) { metadata["trace_id"] = "\(trace.text)" }
+        if let trace = traceparent.flatMap(TraceContext.init(parsing:)) { metadata["trace_id"] = "\(trace.traceText)" }
         return metadata
-    }
-}
-
-/// The trace that a `traceparent` names.
-package struct TraceID: Sendable, Equatable {
-    /// 32 hexadecimal digits, small.
-    package let text: String
-
-    /// - Returns: nil for a header that cannot be read.
-    package init?(_ traceparent: String) {
-        let parts = traceparent.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count >= 4, parts[1].utf8.count == 32, parts[1].utf8.contains(where: { $0 != UInt8(ascii: "0") }),
-            parts[1].allSatisfy({ $0.isHexDigit && !$0.isUppercase })
-        else { return nil }
-        text = String(parts[1])
     }
 }
 

@@ -48,6 +48,23 @@ extension Tracing.Span {
         }
     }
 
+    /// Describes what is done with a message, as OpenTelemetry's conventions have it.
+    ///
+    /// - Parameters:
+    ///   - operation: `send` or `process`.
+    ///   - destination: exchange, routing key and queue, as far as there are, with colons.
+    ///   - more: what else there is to say.
+    package func setMessaging(
+        _ operation: String, _ destination: @autoclosure () -> String,
+        _ more: @autoclosure () -> [String: SpanAttribute?] = [:]
+    ) {
+        set(
+            more().merging([
+                "messaging.system": "rabbitmq", "messaging.operation.name": .string(operation),
+                "messaging.operation.type": .string(operation), "messaging.destination.name": .string(destination()),
+            ]) { $1 })
+    }
+
     /// Ends it with an error, of which it tells the code and nothing else: what an error says may quote what is not for
     /// everybody who sees traces.
     package func fail(_ code: String, at instant: ContinuousClock.Instant = .now) {

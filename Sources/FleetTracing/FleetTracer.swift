@@ -1,3 +1,4 @@
+import FleetObservability
 import Synchronization
 public import Tracing
 

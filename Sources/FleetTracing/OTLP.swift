@@ -1,3 +1,4 @@
+import FleetObservability
 import Foundation
 import Tracing
 

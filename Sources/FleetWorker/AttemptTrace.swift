@@ -34,15 +34,13 @@ struct WorkerTracing: Sendable {
         let span = tracer.startSpan(
             "process \(delivery.queue)", context: tracer.context(from: traceparent), ofKind: .consumer,
             at: begin.traced)
-        span.set([
-            "messaging.system": "rabbitmq", "messaging.operation.name": "process",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": .string(
-                "\(FleetBroker.jobsExchange):\(delivery.routingKey):\(delivery.queue)"),
-            "messaging.rabbitmq.destination.routing_key": .string(delivery.routingKey),
-            "messaging.message.id": delivery.properties.messageID.map { .string($0) },
-            "messaging.message.conversation_id": delivery.properties.correlationID.map { .string($0) },
-        ])
+        span.setMessaging(
+            "process", "\(FleetBroker.jobsExchange):\(delivery.routingKey):\(delivery.queue)",
+            [
+                "messaging.rabbitmq.destination.routing_key": .string(delivery.routingKey),
+                "messaging.message.id": delivery.properties.messageID.map { .string($0) },
+                "messaging.message.conversation_id": delivery.properties.correlationID.map { .string($0) },
+            ])
         return span
     }
 
@@ -130,10 +128,7 @@ package final class AttemptTrace: Sendable {
     func completed(at moment: ContinuousClock.Instant) {
         let send = tracer.startSpan(
             "send \(FleetBroker.resultsExchange)", context: process.context, ofKind: .producer, at: moment.traced)
-        send.set([
-            "messaging.system": "rabbitmq", "messaging.operation.name": "send", "messaging.operation.type": "send",
-            "messaging.destination.name": .string(FleetBroker.resultsExchange),
-        ])
+        send.setMessaging("send", FleetBroker.resultsExchange)
         let complete = state.withLock { state in
             state.sending = tracer.traceparent(of: send.context)
             defer { state.stage = send }

@@ -375,6 +375,7 @@ final class Settler: Sendable {
     private func tryLater(_ publication: Publication) {
         if isHurried {
             open.down()
+            publication.ending?.trace?.failed("not-published")
             return logger.error("a result could not be published before the end; its delivery comes again")
         }
         let pause = Patience(initial: .milliseconds(100)).pause(afterFailure: publication.refusals + 1)

@@ -20,6 +20,21 @@ struct ProfileCommand: AsyncParsableCommand {
 struct ProfileTarget: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("The file with the process's admin.token.", valueName: "file"))
     var tokenFile: String?
+
+    /// A page that is one JSON document.
+    ///
+    /// - Parameter output: a file that gets the JSON as it came.
+    /// - Throws: ``CommandFailure``
+    func document<Document: Decodable & Sendable>(
+        _ path: String, _: Document.Type, _ source: String, _ output: String?
+    ) async throws -> Document {
+        if let output { try requireWritable(output) }
+        return try await ProfileClient.use([source], tokenFile: tokenFile) { clients in
+            let (document, text) = try await clients[0].document(path, Document.self)
+            if let output { try writeFile(text, to: output) }
+            return document
+        }
+    }
 }
 
 /// `gaia profile cpu`
@@ -144,12 +159,8 @@ struct ProfileMemoryCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await report {
-            if let output { try requireWritable(output) }
-            try await ProfileClient.use([source], tokenFile: target.tokenFile) { clients in
-                let (snapshot, text) = try await clients[0].document(ProfilePages.memoryPath, MemorySnapshot.self)
-                if let output { try writeFile(text, to: output) }
-                Terminal.print(snapshot.text)
-            }
+            let snapshot = try await target.document(ProfilePages.memoryPath, MemorySnapshot.self, source, output)
+            Terminal.print(snapshot.text)
         }
     }
 }
@@ -167,12 +178,8 @@ struct ProfileTasksCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await report {
-            if let output { try requireWritable(output) }
-            try await ProfileClient.use([source], tokenFile: target.tokenFile) { clients in
-                let (tasks, text) = try await clients[0].document(ProfilePages.tasksPath, ProcessTasks.self)
-                if let output { try writeFile(text, to: output) }
-                Terminal.print(tasks.text)
-            }
+            let tasks = try await target.document(ProfilePages.tasksPath, ProcessTasks.self, source, output)
+            Terminal.print(tasks.text)
         }
     }
 }

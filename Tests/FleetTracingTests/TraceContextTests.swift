@@ -1,6 +1,5 @@
+import FleetObservability
 import Testing
-
-@testable import FleetTracing
 
 @Suite("Trace contexts")
 struct TraceContextTests {

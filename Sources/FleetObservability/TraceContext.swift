@@ -1,22 +1,20 @@
-import ServiceContextModule
-
 /// Which span of which trace: what travels between processes (W3C Trace Context, https://www.w3.org/TR/trace-context/).
-struct TraceContext: Sendable, Equatable {
+package struct TraceContext: Sendable, Equatable {
     /// 128 bits, not zero.
-    let trace: UInt128
+    package let trace: UInt128
     /// Not zero.
-    let span: UInt64
+    package let span: UInt64
     /// Whether the trace is recorded.
-    let isSampled: Bool
+    package let isSampled: Bool
 
-    init(trace: UInt128, span: UInt64, isSampled: Bool) {
+    package init(trace: UInt128, span: UInt64, isSampled: Bool) {
         self.trace = trace
         self.span = span
         self.isSampled = isSampled
     }
 
     /// - Returns: nil for what is no `traceparent`; then a trace begins anew.
-    init?(parsing text: String) {
+    package init?(parsing text: String) {
         let bytes = Array(text.utf8)
         let dash = UInt8(ascii: "-")
         guard bytes.count >= 55, bytes[2] == dash, bytes[35] == dash, bytes[52] == dash,
@@ -31,12 +29,13 @@ struct TraceContext: Sendable, Equatable {
     }
 
     /// 55 characters.
-    var text: String { "00-\(traceText)-\(Self.text(span))-0\(isSampled ? 1 : 0)" }
+    package var text: String { "00-\(traceText)-\(Self.text(span))-0\(isSampled ? 1 : 0)" }
 
-    var traceText: String { Self.text(trace) }
+    /// 32 hexadecimal digits, small.
+    package var traceText: String { Self.text(trace) }
 
     /// All digits, small.
-    static func text<Number: FixedWidthInteger>(_ number: Number) -> String {
+    package static func text<Number: FixedWidthInteger>(_ number: Number) -> String {
         let digits = String(number, radix: 16)
         return String(repeating: "0", count: Number.bitWidth / 4 - digits.count) + digits
     }
@@ -51,18 +50,5 @@ struct TraceContext: Sendable, Equatable {
             }
         }
         return number
-    }
-}
-
-/// How a context carries it within the process.
-private enum TraceContextKey: ServiceContextKey {
-    typealias Value = TraceContext
-    static var nameOverride: String? { "traceparent" }
-}
-
-extension ServiceContext {
-    var trace: TraceContext? {
-        get { self[TraceContextKey.self] }
-        set { self[TraceContextKey.self] = newValue }
     }
 }
