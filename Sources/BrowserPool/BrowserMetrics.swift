@@ -2,7 +2,9 @@ import Metrics
 
 /// What the pool counts.
 struct BrowserMetrics: Sendable {
-    enum Recycling: String { case leases, memory, age, trouble }
+    enum Recycling: String, CaseIterable { case leases, memory, age, trouble }
+    /// What crashed or hung, or what was left behind and could not be removed.
+    enum Crash: String, CaseIterable { case tab, instance, removal }
 
     private let factory: any MetricsFactory
     /// Browsers that run.
@@ -23,6 +25,8 @@ struct BrowserMetrics: Sendable {
     private let refused: Counter
     /// Navigations of pages to schemes that jobs may not open.
     private let blocked: Counter
+    private let crashes: [Crash: Counter]
+    private let recycles: [Recycling: Counter]
 
     init(_ factory: any MetricsFactory) {
         self.factory = factory
@@ -35,6 +39,23 @@ struct BrowserMetrics: Sendable {
         dialogs = Counter(label: "gaia_browser_dialogs_total", factory: factory)
         refused = Counter(label: "gaia_browser_refused_connections_total", factory: factory)
         blocked = Counter(label: "gaia_browser_blocked_navigations_total", factory: factory)
+        // Told from the start, at zero: of a counter that comes into being with its first event Prometheus sees no increase.
+        crashes = Dictionary(
+            uniqueKeysWithValues: Crash.allCases.map {
+                (
+                    $0,
+                    Counter(label: "gaia_browser_crashes_total", dimensions: [("what", $0.rawValue)], factory: factory)
+                )
+            })
+        recycles = Dictionary(
+            uniqueKeysWithValues: Recycling.allCases.map {
+                (
+                    $0,
+                    Counter(
+                        label: "gaia_browser_recycles_total", dimensions: [("reason", $0.rawValue)], factory: factory)
+                )
+            })
+        show(BrowserPoolStatus())
     }
 
     func show(_ status: BrowserPoolStatus) {
@@ -57,16 +78,10 @@ struct BrowserMetrics: Sendable {
 
     func started(after duration: Duration) { start.record(duration: duration) }
 
-    /// Pages and browsers that died or hung.
-    func crashed(_ what: String) {
-        Counter(label: "gaia_browser_crashes_total", dimensions: [("what", what)], factory: factory).increment()
-    }
+    func crashed(_ what: Crash) { crashes[what]?.increment() }
 
     /// Browsers that were replaced, by why.
-    func recycled(_ reason: Recycling) {
-        Counter(label: "gaia_browser_recycles_total", dimensions: [("reason", reason.rawValue)], factory: factory)
-            .increment()
-    }
+    func recycled(_ reason: Recycling) { recycles[reason]?.increment() }
 
     func popup() { popups.increment() }
     func dialog() { dialogs.increment() }

@@ -211,7 +211,7 @@ final class PoolCore: Sendable {
     }
 
     private func crashed(_ number: Int) {
-        metrics.crashed("tab")
+        metrics.crashed(.tab)
         inner.withLock { $0.counts.tabCrashes += 1 }
         apply { $0.crashed(number) }
     }
@@ -296,7 +296,7 @@ final class PoolCore: Sendable {
         }
         for tab in tabs { tab.retire() }
         if wasWanted && hadStarted {
-            metrics.crashed("instance")
+            metrics.crashed(.instance)
             inner.withLock { $0.counts.instanceCrashes += 1 }
         }
     }
@@ -325,7 +325,7 @@ final class PoolCore: Sendable {
 
     /// For what must not stop the pool: what is left behind is removed by the next one.
     private func onThread(_ what: String, _ body: @escaping @Sendable () throws -> Void) async {
-        do { try await threads.run(body) } catch { metrics.crashed("removal") }
+        do { try await threads.run(body) } catch { metrics.crashed(.removal) }
     }
 
     private final class Flag: Sendable {

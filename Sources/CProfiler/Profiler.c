@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -45,12 +46,77 @@ static _Atomic uint64_t dropped;
 static _Atomic int handlers_inside;
 static atomic_flag is_taken = ATOMIC_FLAG_INIT;
 
+// A stack may lead astray: code without tables keeps what it likes where a frame pointer would be, and the unwinder reads
+// what it is given. Memory that cannot be read then ends the walk, not the process.
+static _Thread_local sigjmp_buf *_Atomic way_out;
+static struct sigaction fault_before[2];
+static const int fault_signals[2] = {SIGSEGV, SIGBUS};
+static _Atomic uint64_t astray;
+
+static void on_fault(int signal, siginfo_t *info, void *context) {
+    (void)context;
+    sigjmp_buf *out = way_out;
+    // What is sent by somebody is no fault of a walk.
+    if (out != NULL && info->si_code > 0) siglongjmp(*out, 1);
+    // Somebody else's: as it was before, and once more.
+    sigaction(signal, &fault_before[signal == SIGSEGV ? 0 : 1], NULL);
+    if (info->si_code <= 0) raise(signal);
+}
+
+static void guard_faults(void) {
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigemptyset(&action.sa_mask);
+    for (int index = 0; index < 2; index++) sigaction(fault_signals[index], &action, &fault_before[index]);
+}
+
+/// Unless somebody has taken them over meanwhile.
+static void unguard_faults(void) {
+    for (int index = 0; index < 2; index++) {
+        struct sigaction present;
+        sigaction(fault_signals[index], NULL, &present);
+        if (present.sa_flags & SA_SIGINFO && present.sa_sigaction == on_fault)
+            sigaction(fault_signals[index], &fault_before[index], NULL);
+    }
+}
+
 _Static_assert((GAIA_PROFILE_SAMPLES_MAX & (GAIA_PROFILE_SAMPLES_MAX - 1)) == 0, "a power of two");
 
 /// A frame's registers, as far as they lead out of it.
 struct frame {
     uintptr_t address, stack, base;
 };
+
+#if defined(__x86_64__)
+
+static struct frame registers(const ucontext_t *context) {
+    const greg_t *all = context->uc_mcontext.gregs;
+    return (struct frame){all[REG_RIP], all[REG_RSP], all[REG_RBP]};
+}
+
+static void set_registers(ucontext_t *context, struct frame frame) {
+    greg_t *all = context->uc_mcontext.gregs;
+    all[REG_RIP] = frame.address;
+    all[REG_RSP] = frame.stack;
+    all[REG_RBP] = frame.base;
+}
+
+#elif defined(__aarch64__)
+
+static struct frame registers(const ucontext_t *context) {
+    const mcontext_t *all = &context->uc_mcontext;
+    return (struct frame){all->pc, all->sp, all->regs[BASE_REGISTER]};
+}
+
+static void set_registers(ucontext_t *context, struct frame frame) {
+    mcontext_t *all = &context->uc_mcontext;
+    all->pc = frame.address;
+    all->sp = frame.stack;
+    all->regs[BASE_REGISTER] = frame.base;
+}
+
+#else
+#error "where this processor's context keeps its registers"
+#endif
 
 struct walk {
     struct gaia_profile_sample *sample;
@@ -129,11 +195,7 @@ static bool caller(struct frame frame, bool is_innermost, struct frame *out) {
     return true;
 }
 
-static void walk_stack(struct gaia_profile_sample *sample, ucontext_t *context) {
-    greg_t *registers = context->uc_mcontext.gregs;
-    const struct frame interrupted = {registers[REG_RIP], registers[REG_RSP], registers[REG_RBP]};
-    sample->depth = 1;
-    sample->frames[0] = interrupted.address;
+static void walk_frames(struct gaia_profile_sample *sample, ucontext_t *context) {
     struct frame next;
     for (int gaps = 0; gaps < GAPS_MAX; gaps++) {
         struct walk walk = {.sample = sample};
@@ -145,27 +207,34 @@ static void walk_stack(struct gaia_profile_sample *sample, ucontext_t *context) 
         sample->frames[sample->depth++] = next.address;
         // The unwinder finds these in the frame that the kernel made for the handler. Signals are blocked: nobody else sees
         // them before they are put back.
-        registers[REG_RIP] = next.address;
-        registers[REG_RSP] = next.stack;
-        registers[REG_RBP] = next.base;
+        set_registers(context, next);
     }
-    registers[REG_RIP] = interrupted.address;
-    registers[REG_RSP] = interrupted.stack;
-    registers[REG_RBP] = interrupted.base;
 }
 
-#elif defined(__aarch64__)
+#else
 
-static void walk_stack(struct gaia_profile_sample *sample, ucontext_t *context) {
-    sample->depth = 1;
-    sample->frames[0] = context->uc_mcontext.pc;
+static void walk_frames(struct gaia_profile_sample *sample, ucontext_t *context) {
+    (void)context;
     struct walk walk = {.sample = sample};
     _Unwind_Backtrace(visit, &walk);
 }
 
-#else
-#error "where this processor's context keeps the instruction's address"
 #endif
+
+static void walk_stack(struct gaia_profile_sample *sample, ucontext_t *context) {
+    const struct frame interrupted = registers(context);
+    sample->depth = 1;
+    sample->frames[0] = interrupted.address;
+    sigjmp_buf out;
+    if (sigsetjmp(out, 0) == 0) {
+        way_out = &out;
+        walk_frames(sample, context);
+    } else {
+        atomic_fetch_add_explicit(&astray, 1, memory_order_relaxed);
+    }
+    way_out = NULL;
+    set_registers(context, interrupted);
+}
 
 static struct slot *reserved(struct slot *slots, uint64_t *place) {
     *place = atomic_load_explicit(&put_next, memory_order_relaxed);
@@ -233,9 +302,13 @@ int gaia_profile_begin(void) {
     atomic_store(&put_next, 0);
     take_next = 0;
     atomic_store(&dropped, 0);
+    atomic_store(&astray, 0);
     struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-    // Nothing else may come between: a handler that runs within this one could use up the stack of a small thread.
+    // Nothing else may come between: a handler that runs within this one could use up the stack of a small thread. But for
+    // faults, which the kernel would answer by ending the process.
     sigfillset(&action.sa_mask);
+    for (int index = 0; index < 2; index++) sigdelset(&action.sa_mask, fault_signals[index]);
+    guard_faults();
     sigaction(SIGPROF, &action, NULL);
     atomic_store(&ring, slots);
     return 0;
@@ -276,9 +349,12 @@ bool gaia_profile_take(struct gaia_profile_sample *sample) {
 
 uint64_t gaia_profile_dropped(void) { return atomic_load(&dropped); }
 
+uint64_t gaia_profile_astray(void) { return atomic_load(&astray); }
+
 void gaia_profile_end(void) {
     struct slot *slots = atomic_exchange(&ring, NULL);
     while (atomic_load(&handlers_inside) > 0) sched_yield();
+    unguard_faults();
     munmap(slots, GAIA_PROFILE_SAMPLES_MAX * sizeof(struct slot));
     atomic_flag_clear(&is_taken);
 }

@@ -30,7 +30,7 @@ struct CronDuty: Duty {
             logger.error("\(unfit); it is paused, put it again: gaia cron put \(unfit.name)")
             return .zero
         }
-        record.count("scheduled", made)
+        record.count(.scheduled, made)
         if made > 0 {
             logger.debug("cron: \(made) jobs made")
             agenda.ring()

@@ -5,6 +5,13 @@ import Synchronization
 
 /// What a dispatcher did as leader, and whether it leads now.
 final class LeadershipRecord: Sendable {
+    /// What the leader does to jobs and workers, as a label says it. All are told from the start, at zero: of a counter that
+    /// comes into being with its first event, Prometheus sees no increase then.
+    enum Deed: String, CaseIterable {
+        case owed, released, removed, rescued, scheduled, staged
+        case workersEnded = "workers-ended"
+    }
+
     struct Duty: Sendable {
         var lastSuccess: ContinuousClock.Instant?
         var error: String?
@@ -24,9 +31,18 @@ final class LeadershipRecord: Sendable {
     private let factory: any MetricsFactory
     private let state = Mutex(State())
     private let meters = Mutex<[String: (time: CoreMetrics.Timer, failures: Counter)]>([:])
-    private let jobs = Mutex<[String: Counter]>([:])
+    private let deeds: [Deed: Counter]
 
-    init(_ factory: any MetricsFactory) { self.factory = factory }
+    init(_ factory: any MetricsFactory) {
+        self.factory = factory
+        deeds = Dictionary(
+            uniqueKeysWithValues: Deed.allCases.map {
+                (
+                    $0,
+                    Counter(label: "gaia_dispatcher_jobs_total", dimensions: [("what", $0.rawValue)], factory: factory)
+                )
+            })
+    }
 
     // MARK: Told by the leadership
 
@@ -50,15 +66,7 @@ final class LeadershipRecord: Sendable {
     }
 
     /// So many jobs, or workers, were dealt with.
-    func count(_ what: String, _ count: Int) {
-        let counter = jobs.withLock { jobs in
-            if let known = jobs[what] { return known }
-            let made = Counter(label: "gaia_dispatcher_jobs_total", dimensions: [("what", what)], factory: factory)
-            jobs[what] = made
-            return made
-        }
-        counter.increment(by: count)
-    }
+    func count(_ deed: Deed, _ count: Int) { deeds[deed]?.increment(by: count) }
 
     func measured(_ fleet: FleetState) { state.withLock { $0.fleet = $0.term == nil ? nil : fleet } }
 

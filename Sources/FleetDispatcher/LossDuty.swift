@@ -17,7 +17,7 @@ struct LossDuty: Duty {
 
     func round(term: Int64) async throws -> Duration {
         let count = try await store.oweLost(term: term)
-        record.count("owed", count)
+        record.count(.owed, count)
         if count > 0 {
             logger.notice("\(count) jobs that workers had in hand of a lost queue when they ended are owed")
             agenda.ring()

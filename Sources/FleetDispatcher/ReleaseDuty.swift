@@ -19,7 +19,7 @@ struct ReleaseDuty: Duty {
 
     func round(term: Int64) async throws -> Duration {
         let count = try await store.releaseHeld(term: term, atMost: Self.batchMax)
-        record.count("released", count)
+        record.count(.released, count)
         if count > 0 {
             logger.info("\(count) jobs that were held are due")
             agenda.ring()

@@ -56,12 +56,12 @@ final class RescueDuty: Duty {
         }
         for worker in gone {
             guard try await store.endEpoch(of: worker.owner, term: term) else { continue }
-            record.count("workers-ended", 1)
+            record.count(.workersEnded, 1)
             let reason = worker.expired ? "lease ran out" : "process ended"
             logger.notice("worker \(worker.name) is gone (\(reason)): its epoch \(worker.owner.epoch) ends")
         }
         let orphans = try await store.releaseOrphans(term: term)
-        record.count("rescued", orphans)
+        record.count(.rescued, orphans)
         if orphans > 0 {
             logger.notice("\(orphans) parked jobs of workers that are gone are due")
             agenda.ring()

@@ -33,7 +33,7 @@ final class RetainDuty: Duty {
         let first = hand.withLock { $0 }
         let (removed, pages) = try await store.retain(
             pages: first..<first + Self.stretch, retention, term: term)
-        record.count("removed", removed)
+        record.count(.removed, removed)
         if removed > 0 { logger.debug("retain: \(removed) finished jobs removed") }
         let next = first + Self.stretch
         if next < pages {

@@ -29,7 +29,7 @@ struct StageDuty: Duty {
         let confirmed = zip(due, outcomes).filter { $1 == .confirmed }.map(\.0)
         let open = outcomes.first { $0 != .confirmed }
         try await store.staged(confirmed, term: term)
-        record.count("staged", confirmed.count)
+        record.count(.staged, confirmed.count)
         if let open {
             // The rows stay and come up again; a pause, or a broker that refuses would be asked without end.
             logger.warning("stage: \(due.count - confirmed.count) of \(due.count) were not confirmed: \(open)")

@@ -53,7 +53,7 @@ public enum MetricCatalogue {
         "gaia_browser_leases_total": "Tabs given to jobs.",
         "gaia_browser_lease_wait_seconds": "Time that a job waited for its tab.",
         "gaia_browser_start_seconds": "Time for a browser to start.",
-        "gaia_browser_crashes_total": "Tabs and browsers that crashed or hung.",
+        "gaia_browser_crashes_total": "Tabs and browsers that crashed or hung, and removals that failed.",
         "gaia_browser_recycles_total": "Browsers replaced by plan, by reason.",
         "gaia_browser_popups_total": "Windows that pages opened, and that were closed.",
         "gaia_browser_dialogs_total": "Dialogs that pages opened, and that were answered.",

@@ -8,6 +8,8 @@ struct BrokerRecord: Sendable, Codable {
     let amqpPort: UInt16
     let amqpsPort: UInt16
     let managementPort: UInt16
+    /// Where Prometheus asks; nil for a broker that was made before it could.
+    let metricsPort: UInt16?
     let mapperPort: UInt16
     let distributionPort: UInt16
     let password: String
@@ -22,11 +24,12 @@ struct BrokerRecord: Sendable, Codable {
     let membership: ClusterMembership?
 
     /// How many ports of its own a node needs, besides the port mapper's.
-    static let portCount = 4
+    static let portCount = 5
 
     /// Those of its own that it listens on. Of the others another server may have taken one meanwhile.
     var ports: [UInt16] {
-        [amqpPort, distributionPort] + (tls ? [amqpsPort] : []) + (management ? [managementPort] : [])
+        [amqpPort, distributionPort] + (tls ? [amqpsPort] : [])
+            + (management ? [managementPort] + [metricsPort].compactMap { $0 } : [])
     }
 
     /// As Erlang and RabbitMQ's tables call it.
@@ -38,18 +41,20 @@ struct BrokerRecord: Sendable, Codable {
         options.membership = record.membership
         self.init(
             options,
-            ports: [record.amqpPort, record.amqpsPort, record.managementPort, record.distributionPort],
+            ports: [record.amqpPort, record.amqpsPort, record.managementPort, record.distributionPort]
+                + [record.metricsPort].compactMap { $0 },
             mapperPort: record.mapperPort,
             secrets: BrokerSecrets(password: record.password, cookie: record.cookie)
         )
     }
 
-    /// - Parameter ports: ``portCount`` of its own.
+    /// - Parameter ports: ``portCount`` of its own, or one less without ``metricsPort``.
     init(_ options: PrivateBroker.Options, ports: [UInt16], mapperPort: UInt16, secrets: BrokerSecrets) {
         amqpPort = ports[0]
         amqpsPort = ports[1]
         managementPort = ports[2]
         distributionPort = ports[3]
+        metricsPort = ports.count > 4 ? ports[4] : nil
         self.mapperPort = mapperPort
         password = secrets.password
         cookie = secrets.cookie
@@ -127,7 +132,8 @@ struct BrokerLayout: Sendable {
     }
 
     private func plugins(_ options: PrivateBroker.Options) -> [String] {
-        options.plugins + (options.management ? ["rabbitmq_management"] : [])
+        guard options.management else { return options.plugins }
+        return options.plugins + ["rabbitmq_management"] + (record.metricsPort == nil ? [] : ["rabbitmq_prometheus"])
     }
 
     /// A home of RabbitMQ made of links: the package's own scripts, run by that path, take the plugins from here.
@@ -171,6 +177,10 @@ struct BrokerLayout: Sendable {
         if options.management {
             lines["management.tcp.ip"] = "127.0.0.1"
             lines["management.tcp.port"] = "\(record.managementPort)"
+            if let port = record.metricsPort {
+                lines["prometheus.tcp.ip"] = "127.0.0.1"
+                lines["prometheus.tcp.port"] = "\(port)"
+            }
         }
         if options.tls {
             lines["listeners.ssl.default"] = "127.0.0.1:\(record.amqpsPort)"

@@ -13,13 +13,14 @@ public final class PrivateBroker: Sendable {
     public struct Options: Sendable {
         /// Where all its files live; made when absent. One that was used before is started again with its data.
         public var directory: String
-        /// Whether the management plugin runs; ``PrivateBroker/createVirtualHost(_:)`` is much slower without.
+        /// Whether the management plugin runs, and the one that tells Prometheus; ``PrivateBroker/createVirtualHost(_:)`` is
+        /// much slower without.
         public var management: Bool
         /// Whether it also listens with TLS, with certificates made for it.
         public var tls: Bool
         /// Lines of rabbitmq.conf, which win over ours.
         public var settings: [String: String]
-        /// Plugins to enable beside management.
+        /// Plugins to enable beside these.
         public var plugins: [String]
         /// Whether it stays when this process ends.
         public var detached: Bool
@@ -166,6 +167,12 @@ public final class PrivateBroker: Sendable {
     /// The management plugin's page and API, for a browser too; its user is `gaia`, with ``password``.
     public var managementURL: String? {
         layout.record.management ? "http://127.0.0.1:\(layout.record.managementPort)" : nil
+    }
+
+    /// What Prometheus scrapes, below which `/detailed` and `/per-object` tell of each queue; nil without management.
+    public var metricsURL: String? {
+        guard layout.record.management, let port = layout.record.metricsPort else { return nil }
+        return "http://127.0.0.1:\(port)/metrics"
     }
 
     /// The management API, to ask directly.
@@ -369,6 +376,7 @@ extension PrivateBroker {
             guard child?.isRunning ?? isRunning else { return false }
             guard try await offPool({ Probe.servesAMQP(record.amqpPort, limit: .seconds(2)) }) else { return nil }
             guard let management else { return true }
+            if let port = record.metricsPort, Ports.isFree(port) { return nil }
             // An error here is one of a plugin that does not serve yet.
             return (try? await management.send("GET", "/api/whoami")) == nil ? nil : true
         }

@@ -11,7 +11,7 @@ public final class Stack: Sendable {
         /// How many nodes the broker has; nil for those that it has already, or one. Several are a cluster, without
         /// management plugin and TLS.
         public var nodes: Int?
-        /// Whether the management plugin of a single node runs.
+        /// Whether a single node runs the management plugin and the one that tells Prometheus.
         public var management: Bool
         /// Whether a single node also listens with TLS.
         public var tls: Bool
@@ -57,6 +57,8 @@ public final class Stack: Sendable {
         /// Of each node, where there are several.
         public let nodeAMQPURLs: [String]?
         public let managementURL: String?
+        /// Where a Prometheus finds the figures of a single node.
+        public let brokerMetricsURL: String?
         public let databaseURL: String
 
         private enum CodingKeys: String, CodingKey {
@@ -64,6 +66,7 @@ public final class Stack: Sendable {
             case amqpURL = "amqp_url"
             case nodeAMQPURLs = "node_amqp_urls"
             case managementURL = "management_url"
+            case brokerMetricsURL = "broker_metrics_url"
             case databaseURL = "database_url"
         }
     }
@@ -216,6 +219,7 @@ public final class Stack: Sendable {
             amqpURL: nodes.amqpURL,
             nodeAMQPURLs: cluster?.nodes.map(\.amqpURL),
             managementURL: broker.managementURL,
+            brokerMetricsURL: broker.metricsURL,
             databaseURL: database.url
         )
     }

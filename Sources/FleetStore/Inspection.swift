@@ -126,8 +126,12 @@ extension FleetStore {
         return counts
     }
 
+    /// How many workers ``workers()`` tells of.
+    public static let workersMax = 1_000
+
+    /// Those that hold a lease, then those that held one in the last hour; ``workersMax`` at most.
     public func workers() async throws -> [WorkerRecord] {
-        return try await pool.execute(SQL.statusWorkers).map { row in
+        return try await pool.execute(SQL.statusWorkers, [.int64(Int64(Self.workersMax))]).map { row in
             WorkerRecord(
                 id: try row.get("id"), name: try row.get("name"), host: try row.get("host"),
                 processID: try row.get("process_id"), version: try row.get("version"), state: try row.get("state"),

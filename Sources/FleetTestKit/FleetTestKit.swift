@@ -18,9 +18,10 @@
 /// |---|---|
 /// | `GAIA_TEST_AMQP_URL` | the broker; its user is an administrator |
 /// | `GAIA_TEST_MANAGEMENT_URL` | its management plugin on the loopback address |
+/// | `GAIA_TEST_BROKER_METRICS_URL` | what a Prometheus scrapes of it |
 /// | `GAIA_TEST_DATABASE_URL` | the database; its user may create databases |
 /// | `GAIA_TEST_LOG` | the least level that the fleet logs in tests; `critical` when absent |
 /// | `GAIA_TEST_BINARY` | the `gaia` executable; the one beside the test bundle when absent |
 ///
-/// Without the first three, one stack is started for the process and ends with it.
+/// Without the first four, one stack is started for the process and ends with it.
 enum FleetTestKitOverview {}

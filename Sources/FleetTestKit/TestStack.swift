@@ -10,6 +10,8 @@ import Synchronization
 public struct TestStack: Sendable {
     public let amqpURL: String
     public let managementURL: String
+    /// What Prometheus scrapes.
+    public let brokerMetricsURL: String
     public let databaseURL: String
     let management: ManagementAPI
     /// The user whom the broker knows.
@@ -31,25 +33,32 @@ public struct TestStack: Sendable {
         let directory = temporaryDirectory(purpose)
         OwnStacks.willStart(in: directory)
         let stack = try await Stack.up(Stack.Options(directory: directory, brokerSettings: brokerSettings))
-        guard let managementURL = stack.broker.managementURL else {
+        guard let managementURL = stack.broker.managementURL, let metricsURL = stack.broker.metricsURL else {
             throw StackError(.startFailed, "the test stack has no management plugin")
         }
         return try TestStack(
-            amqpURL: stack.broker.amqpURL, managementURL: managementURL, databaseURL: stack.database.url, own: stack)
+            amqpURL: stack.broker.amqpURL, managementURL: managementURL, brokerMetricsURL: metricsURL,
+            databaseURL: stack.database.url, own: stack)
     }
 
     private static let starting = Task { () async throws -> TestStack in
         let environment = ProcessInfo.processInfo.environment
         if let amqpURL = environment["GAIA_TEST_AMQP_URL"], let managementURL = environment["GAIA_TEST_MANAGEMENT_URL"],
+            let metricsURL = environment["GAIA_TEST_BROKER_METRICS_URL"],
             let databaseURL = environment["GAIA_TEST_DATABASE_URL"]
         {
-            return try TestStack(amqpURL: amqpURL, managementURL: managementURL, databaseURL: databaseURL, own: nil)
+            return try TestStack(
+                amqpURL: amqpURL, managementURL: managementURL, brokerMetricsURL: metricsURL, databaseURL: databaseURL,
+                own: nil)
         }
         return try await start("shared")
     }
 
-    private init(amqpURL: String, managementURL: String, databaseURL: String, own: Stack?) throws {
+    private init(
+        amqpURL: String, managementURL: String, brokerMetricsURL: String, databaseURL: String, own: Stack?
+    ) throws {
         self.own = own
+        self.brokerMetricsURL = brokerMetricsURL
         self.amqpURL = amqpURL
         self.managementURL = managementURL
         self.databaseURL = databaseURL

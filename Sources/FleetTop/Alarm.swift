@@ -76,6 +76,12 @@ struct AlarmJudge {
                     .bad, "\(alarm): nothing can be published.",
                     "rabbitmq-diagnostics alarms; free memory or disk there"))
         }
+        if let fault = sight.broker.content?.managementFault {
+            alarms.append(
+                Alarm(
+                    .warning, "The management plugin tells nothing, so no alarm of the broker shows here: \(fault).",
+                    "check management.url (GAIA_MANAGEMENT_URL) and the rights of its user"))
+        }
         if let glance = sight.ledger.content?.glance, glance.sessionsMax > 0,
             Double(glance.sessions) >= AlarmBounds.sessionShare * Double(glance.sessionsMax)
         {
@@ -117,6 +123,13 @@ struct AlarmJudge {
         guard sight.ledger.content != nil else { return [] }
         if present.isEmpty { return [Alarm(.bad, "There is no worker: no job runs.", "start one: gaia worker")] }
         var alarms: [Alarm] = []
+        if let all = sight.ledger.content?.glance.workers, all > present.count, present.count >= FleetStore.workersMax {
+            alarms.append(
+                Alarm(
+                    .note,
+                    "\(Words.count(present.count)) of \(Words.count(all)) workers are shown; slots and rates are theirs alone.",
+                    "see the dashboards for all"))
+        }
         let lapsed = present.filter { left($0) <= 0 }
         if let longest = lapsed.map({ -left($0) }).max() {
             let whose = "The lease\(lapsed.count == 1 ? "" : "s") of \(Words.list(lapsed.map(\.name)))"

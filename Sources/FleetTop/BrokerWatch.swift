@@ -17,7 +17,8 @@ final class BrokerWatch: Sendable {
     private let management: BrokerGlance.Asker?
     private let interval: Duration
     private let state: Mutex<State>
-    private let told = Mutex<BrokerGlance?>(nil)
+    /// What the management plugin last told, or why it did not; nil before it was asked.
+    private let told = Mutex<Result<BrokerGlance, WatchFault>?>(nil)
 
     /// A queue that is not there is asked for only so often: the broker closes the channel over each such question.
     static let missingInterval: Duration = .seconds(30)
@@ -66,7 +67,12 @@ final class BrokerWatch: Sendable {
         let names =
             state.withLock { $0.subsystems }.flatMap { [FleetBroker.urgentQueue($0), FleetBroker.jobsQueue($0)] }
             + [FleetBroker.enqueueQueue, FleetBroker.deadQueue, FleetBroker.unroutableQueue]
-        let glance = told.withLock { $0 }
+        let (glance, fault): (BrokerGlance?, WatchFault?) =
+            switch told.withLock({ $0 }) {
+            case .success(let glance): (glance, nil)
+            case .failure(let fault): (nil, fault)
+            case nil: (nil, nil)
+            }
         var queues: [BrokerSight.Queue] = []
         for name in names {
             let isKnownMissing = state.withLock { state in
@@ -79,14 +85,15 @@ final class BrokerWatch: Sendable {
                     name: name, ready: status?.messages, consumers: status?.consumers,
                     unacknowledged: glance?.unacknowledged[name]))
         }
-        return BrokerSight(queues: queues, alarms: glance?.alarms ?? [])
+        return BrokerSight(queues: queues, alarms: glance?.alarms ?? [], managementFault: fault?.description)
     }
 
     private func glance(_ management: BrokerGlance.Asker) async {
         while !Task.isCancelled {
-            // Without its answer the workers' reports stand in for it.
-            let glance = try? await management.ask()
-            told.withLock { $0 = glance }
+            let answer: Result<BrokerGlance, WatchFault>
+            do { answer = .success(try await management.ask()) } catch { answer = .failure(WatchFault(error)) }
+            if Task.isCancelled { return }
+            told.withLock { $0 = answer }
             try? await Task.sleep(for: Self.glanceInterval)
         }
     }

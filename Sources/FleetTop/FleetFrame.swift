@@ -84,7 +84,9 @@ public struct FleetFrame: Sendable {
         }
         func order(_ row: WorkerRow) -> Int { row.hasLapsed ? 0 : row.isGone ? 2 : 1 }
         self.workers = rows.sorted {
-            (order($0), $0.record.name, $0.record.id) < (order($1), $1.record.name, $1.record.id)
+            if order($0) != order($1) { return order($0) < order($1) }
+            if $0.record.name == $1.record.name { return $0.record.id < $1.record.id }
+            return Words.precedes($0.record.name, $1.record.name)
         }
         glance = ledger?.glance
         alarms = AlarmJudge(sight: sight, history: history, now: now, interval: interval).alarms

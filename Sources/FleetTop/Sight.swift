@@ -36,8 +36,12 @@ public struct BrokerSight: Sendable {
     public var queues: [Queue]
     /// Nodes with an alarm, as in `rabbit@host is short of memory`; empty also where nobody can be asked.
     public var alarms: [String]
+    /// Why the management plugin that is configured told nothing; nil when it did, or none is.
+    public var managementFault: String?
 
-    public init(queues: [Queue], alarms: [String] = []) { (self.queues, self.alarms) = (queues, alarms) }
+    public init(queues: [Queue], alarms: [String] = [], managementFault: String? = nil) {
+        (self.queues, self.alarms, self.managementFault) = (queues, alarms, managementFault)
+    }
 }
 
 /// One server's last answer. Times are seconds by a clock of this process that never goes back.

@@ -1,4 +1,5 @@
 import FleetStore
+import Foundation
 
 /// Figures as they are shown.
 enum Words {
@@ -56,9 +57,19 @@ enum Words {
         return whole < 48 * 3_600 ? "\(whole / 3_600) h" : "\(whole / 86_400) d"
     }
 
+    /// The order of names as people number them: `worker-2` is before `worker-10`.
+    static func precedes(_ one: String, _ other: String) -> Bool {
+        switch one.compare(other, options: .numeric) {
+        case .orderedAscending: true
+        case .orderedDescending: false
+        // Such as `w1` and `w01`.
+        case .orderedSame: one < other
+        }
+    }
+
     /// Some names, in order, and how many more there are.
     static func list(_ names: [String]) -> String {
-        let names = names.sorted()
+        let names = names.sorted(by: precedes)
         let shown = names.prefix(AlarmBounds.namesMax).joined(separator: ", ")
         let rest = names.count - AlarmBounds.namesMax
         return rest > 0 ? "\(shown) and \(rest) more" : shown

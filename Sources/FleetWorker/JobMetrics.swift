@@ -39,7 +39,7 @@ package final class JobMetrics: Sendable {
         }
     }
 
-    /// Those of one type. Made when the type's first job comes, so that a type that never runs here has none.
+    /// Those of one type. Made when the type's first job comes, so that a type that never runs here has no histograms.
     package final class OfType: Sendable {
         private let queued, claim, run, settle: Timer
         /// In the order of `Outcome.allCases`.
@@ -51,15 +51,13 @@ package final class JobMetrics: Sendable {
 
         fileprivate init(_ type: JobType, _ tally: SubsystemTally, _ factory: any MetricsFactory) {
             self.tally = tally
-            let labels = [("subsystem", type.subsystem), ("type", type.name)]
+            let labels = JobMetrics.labels(type)
             func timer(_ stage: Stage) -> Timer {
                 Timer(
                     label: "gaia_job_stage_seconds", dimensions: labels + [("stage", stage.rawValue)], factory: factory)
             }
             (queued, claim, run, settle) = (timer(.queued), timer(.claim), timer(.run), timer(.settle))
-            outcomes = Outcome.allCases.map {
-                Counter(label: "gaia_jobs_total", dimensions: labels + [("outcome", $0.rawValue)], factory: factory)
-            }
+            outcomes = JobMetrics.outcomes(labels, factory)
         }
 
         func took(_ duration: Duration, _ stage: Stage) {
@@ -92,12 +90,26 @@ package final class JobMetrics: Sendable {
     private let tallies = Mutex<[String: SubsystemTally]>([:])
     private let claimed, completed, published: Recorder
 
-    package init(_ factory: any MetricsFactory) {
+    /// - Parameter types: those whose jobs run here. Their outcomes are told from the start, at zero: of a counter that comes
+    ///   into being with its first event Prometheus sees no increase, and no alert could tell of the first job that is lost.
+    package init(_ factory: any MetricsFactory, types: some Sequence<JobType> = []) {
         self.factory = factory
+        for type in types { _ = Self.outcomes(Self.labels(type), factory) }
         func recorder(_ stage: String) -> Recorder {
             Recorder(label: "gaia_worker_batch_jobs", dimensions: [("stage", stage)], factory: factory)
         }
         (claimed, completed, published) = (recorder("claim"), recorder("complete"), recorder("publish"))
+    }
+
+    private static func labels(_ type: JobType) -> [(String, String)] {
+        [("subsystem", type.subsystem), ("type", type.name)]
+    }
+
+    /// In the order of `Outcome.allCases`.
+    private static func outcomes(_ labels: [(String, String)], _ factory: any MetricsFactory) -> [Counter] {
+        Outcome.allCases.map {
+            Counter(label: "gaia_jobs_total", dimensions: labels + [("outcome", $0.rawValue)], factory: factory)
+        }
     }
 
     func of(_ type: JobType) -> OfType {

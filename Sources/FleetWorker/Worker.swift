@@ -68,7 +68,7 @@ public final class Worker: Service {
         onReady: @escaping @Sendable () -> Void = {}
     ) {
         let metrics = metrics ?? MetricsSystem.factory
-        jobMetrics = JobMetrics(metrics)
+        jobMetrics = JobMetrics(metrics, types: definitions.map(\.type))
         tracing = WorkerTracing(tracer ?? InstrumentationSystem.tracer)
         var byName: [String: JobDefinition] = [:]
         for definition in definitions {

@@ -158,6 +158,28 @@ struct CPUProfilerTests {
         #expect(gaia_test_ticks(10) == 0)
     }
 
+    #if arch(x86_64)
+    @Test("A stack that leads to no memory ends its walk, and not the process")
+    func astray() async {
+        await #expect(processExitsWith: .success) {
+            let goesOn = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+            goesOn.pointee = 1
+            var handle = pthread_t()
+            let code = pthread_create(
+                &handle, nil,
+                { raw in
+                    gaia_test_spin_astray(raw?.assumingMemoryBound(to: Int32.self))
+                    return nil
+                }, goesOn)
+            try #require(code == 0)
+            let profile = try await CPUProfiler.take(try .init(seconds: 1, hertz: 250))
+            let found = profile.stacks.filter { $0.key.contains { $0.contains("gaia_test_spin_astray") } }
+            #expect(found.values.reduce(0, +) > 10, "\(profile.folded)")
+            #expect(gaia_profile_astray() > 10)
+        }
+    }
+    #endif
+
     @Test("What is asked for has bounds")
     func bounds() {
         for (seconds, hertz) in [(0, 99), (301, 99), (-1, 99), (10, 0), (10, 1_001)] {

@@ -65,7 +65,7 @@ extension ServerTests {
                 let all = try JSONSerialization.jsonObject(with: Data(record.utf8)) as? [String: Any]
                 let numbers = (all ?? [:]).filter { $0.key.hasSuffix("Port") }.compactMap { ($0.value as? NSNumber) }
                 let ports = Set(numbers.map { UInt16($0.intValue) })
-                #expect(ports.count == 5)
+                #expect(ports.count == 6)
                 for port in ports { #expect(isOnLoopbackOnly(port), "\(port)") }
 
                 let setting = "application:get_env(rabbit, heartbeat)."

@@ -41,8 +41,8 @@ extension ServerTests {
                 let hosts = try cluster.nodes.map { "127.0.0.1:\(try port(of: $0.amqpURL))" }
                 #expect(cluster.amqpURL == "amqp://gaia:\(cluster.password)@\(hosts.joined(separator: ","))/")
                 let ports = try ports(in: directory, nodes: 3)
-                // Four of each node, and the port mapper's.
-                #expect(ports.count == 13)
+                // Five of each node, and the port mapper's.
+                #expect(ports.count == 16)
                 for port in ports { #expect(!accepts(port, at: 0x7F00_0002), "\(port)") }
 
                 try await importQueue(cluster, directory)

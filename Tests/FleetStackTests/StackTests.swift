@@ -27,6 +27,10 @@ extension ServerTests {
                 #expect(addresses["amqp_url"] == stack.broker.amqpURL)
                 #expect(addresses["database_url"] == stack.database.url)
                 #expect(addresses["management_url"] == stack.broker.managementURL)
+                let metrics = try #require(addresses["broker_metrics_url"].flatMap { URLComponents(string: $0) })
+                let page = ManagementAPI(port: UInt16(try #require(metrics.port)), user: "", password: "")
+                let figures = try await page.send("GET", metrics.path)
+                #expect(figures.contains("rabbitmq_build_info{"))
 
                 // Up again attaches to those that run, and starts the one that does not.
                 let broker = stack.broker.processID

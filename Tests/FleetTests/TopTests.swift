@@ -126,6 +126,24 @@ struct TopTests {
         }
     }
 
+    @Test("A management plugin that refuses is told of: alarms of the broker would not be seen")
+    func managementRefuses() async throws {
+        try await Isolated.use { place in
+            var address = try #require(URLComponents(string: place.stack.managementURL))
+            (address.user, address.password) = ("gaia", "not-the-password")
+            let settings = ["GAIA_MANAGEMENT_URL": try #require(address.string)]
+            try await PseudoTerminal.use(["top"], environment: place.environment.merging(settings) { $1 }) { terminal in
+                terminal.resize(columns: 120, rows: 30)
+                try await terminal.wait(for: "word of it") {
+                    $0.text.contains("! The management plugin tells nothing") && $0.text.contains("GAIA_MANAGEMENT_URL")
+                        && !$0.text.contains("not-the-password")
+                }
+                try terminal.type("q")
+                #expect(try await terminal.end().status == 0)
+            }
+        }
+    }
+
     @Test("Without a terminal it says what to use instead; one picture in plain text needs none")
     func withoutTerminal() async throws {
         try await Isolated.use { place in

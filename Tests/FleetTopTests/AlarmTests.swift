@@ -54,10 +54,10 @@ struct AlarmTests {
 
     @Test("Leases that have run out, are late, and workers that were lost; of many the first are named")
     func leases() {
-        let lapsed = (1...5).map { worker("w\($0)", id: Int64($0), leaseSeconds: -Double($0)) }
+        let lapsed = (8...12).map { worker("w\($0)", id: Int64($0), leaseSeconds: -Double($0 - 7)) }
         expect(
             alarms(sight(ledger(lapsed))), .bad,
-            "The leases of w1, w2, w3 and 2 more ran out 5 s ago: the jobs there go to others.", "restart")
+            "The leases of w8, w9, w10 and 2 more ran out 5 s ago: the jobs there go to others.", "restart")
         expect(
             alarms(sight(ledger([worker("w", leaseSeconds: 9, reported: 100, now: 121)]))), .warning,
             "w renewed no lease for 21 s.", "log")
@@ -107,6 +107,16 @@ struct AlarmTests {
         expect(found, .warning, "The database has 85 of 100 connections in use.", "max_connections")
         expect(found, .bad, "rabbit@a is short of memory: nothing can be published.", "rabbitmq-diagnostics")
         #expect(found.map(\.level) == [.bad, .warning, .warning])
+        seen.broker.saw(BrokerSight(queues: [], managementFault: "it answers with 401"), at: 5)
+        expect(
+            alarms(seen, history, now: 5), .warning,
+            "The management plugin tells nothing, so no alarm of the broker shows here: it answers with 401.",
+            "GAIA_MANAGEMENT_URL")
+        let many = (1...FleetStore.workersMax).map { worker("w\($0)", id: Int64($0)) }
+        #expect(alarms(sight(ledger(many))) == [])
+        expect(
+            alarms(sight(ledger(many) { $0.workers = 1_200 })), .note,
+            "1,000 of 1,200 workers are shown; slots and rates are theirs alone.", "dashboards")
     }
 
     @Test("What several workers say alike, but for numbers, stands once")

@@ -125,17 +125,18 @@ struct PageTests {
         #expect(line.cut(to: 6).text == "abcdef" && line.cut(to: 5).text == "abcd…" && line.cut(to: 3).text == "ab…")
     }
 
-    @Test("A lease that ran out is shown first, and those that are gone last")
+    @Test("A lease that ran out is shown first, those that are gone last, else by name as people number them")
     func order() {
         let told = ledger([
-            worker("a"), worker("b", id: 2, leaseSeconds: -7), worker("c", id: 3, state: "gone", lostSeconds: 9),
+            worker("a-10"), worker("a-9", id: 5), worker("b", id: 2, leaseSeconds: -7),
+            worker("c", id: 3, state: "gone", lostSeconds: 9),
             worker("d", id: 4, state: "gone"),
         ])
         let rows = page(frame(sight(told)), 80, 24, .workers).lines.map(\.text)
         let start = rows.firstIndex { $0.hasPrefix("WORKER") } ?? 0
-        let words = rows[(start + 1)...].prefix(4).map { $0.split(separator: " ").prefix(3).map(String.init) }
-        #expect(words.map { $0[0] } == ["b", "a", "c", "d"])
-        #expect(words.map { $0[2] } == ["silent", "live", "lost", "gone"])
+        let words = rows[(start + 1)...].prefix(5).map { $0.split(separator: " ").prefix(3).map(String.init) }
+        #expect(words.map { $0[0] } == ["b", "a-9", "a-10", "c", "d"])
+        #expect(words.map { $0[2] } == ["silent", "live", "live", "lost", "gone"])
     }
 
     @Test("Colours are an addition: without them the same words are there, and no code but bold and inverse")

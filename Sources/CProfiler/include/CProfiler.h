@@ -2,7 +2,8 @@
 //
 // One profile at a time. `begin` maps the ring and installs the handler, `follow` gives a thread a timer on its own
 // processor time, `take` empties the ring, `end` takes the ring away. The handler stays installed: a signal that was on
-// its way when its timer went must find one, since SIGPROF ends a process that has none.
+// its way when its timer went must find one, since SIGPROF ends a process that has none. While a profile is taken, faults are
+// looked at first by this: a stack that leads astray must not end the process.
 #ifndef GAIA_CPROFILER_H
 #define GAIA_CPROFILER_H
 
@@ -43,6 +44,9 @@ bool gaia_profile_take(struct gaia_profile_sample *sample);
 
 /// Ticks of this profile that found the ring full.
 uint64_t gaia_profile_dropped(void);
+
+/// Stacks of this profile that led to memory that cannot be read: of these the inner frames are kept.
+uint64_t gaia_profile_astray(void);
 
 /// All timers have to be gone. Returns when no handler looks at the ring any more.
 void gaia_profile_end(void);

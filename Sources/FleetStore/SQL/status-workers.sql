@@ -1,4 +1,4 @@
--- The workers that hold a lease or held one in the last hour.
+-- The workers that hold a lease, then those that held one in the last hour: $1 at most.
 select id, name, host, process_id, version, state, subsystems, slots, busy, epoch,
     (extract(epoch from lease_until - now()) * 1000)::int8 as lease_ms,
     (extract(epoch from lease_until - renewed_at) * 1000)::int8 as lease_whole_ms,
@@ -9,4 +9,4 @@ select id, name, host, process_id, version, state, subsystems, slots, busy, epoc
 from gaia.worker
 where state <> 'gone' or gone_at > now() - interval '1 hour'
 order by state = 'gone', id
-limit 200
+limit $1
