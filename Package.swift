@@ -69,6 +69,7 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CMalloc"),
         .target(name: "CSpawn"),
+        .target(name: "CThreads"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         // libexpat1-dev
         .target(name: "CExpat", linkerSettings: [.linkedLibrary("expat")]),
@@ -83,21 +84,24 @@ let package = Package(
         .target(name: "CFileFloor", linkerSettings: [.linkedLibrary("crypto"), .linkedLibrary("expat")]),
         .target(name: "CFloor", dependencies: ["CRabbitMQ", "CPostgres"]),
 
+        // Threads for what blocks.
+        house("SystemThreads", ["CThreads"]),
+
         // Their Swift faces: none knows what a job is.
-        house("AMQPClient", ["CRabbitMQ", log]),
-        house("PostgresClient", ["CPostgres", log]),
-        house("CurlClient", ["CCurl", "AddressPolicy"]),
-        house("RootedFiles", ["CFiles"]),
+        house("AMQPClient", ["CRabbitMQ", "SystemThreads", log]),
+        house("PostgresClient", ["CPostgres", "SystemThreads", log]),
+        house("CurlClient", ["CCurl", "AddressPolicy", "SystemThreads"]),
+        house("RootedFiles", ["CFiles", "SystemThreads"]),
         house("DocumentStreams", ["CExpat"]),
-        house("ProcessKeeper", ["CSpawn"], isTestable: true),
-        house("NetworkClient", ["COpenSSL"], isTestable: true),
+        house("ProcessKeeper", ["CSpawn", "SystemThreads"], isTestable: true),
+        house("NetworkClient", ["COpenSSL", "SystemThreads"], isTestable: true),
 
         // Which addresses jobs may have connected to: for everything that connects on their behalf.
         house("AddressPolicy"),
 
         // Browsers: their protocol, the way that their connections take, and the browsers themselves.
-        house("DevTools", ["CSpawn"], isTestable: true),
-        house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy"], isTestable: true),
+        house("DevTools", ["CSpawn", "SystemThreads"], isTestable: true),
+        house("EgressProxy", ["CEgress", "CSpawn", "AddressPolicy", "SystemThreads"], isTestable: true),
         house(
             "BrowserPool", ["DevTools", "EgressProxy", "ProcessKeeper", "AddressPolicy", "RootedFiles", metrics],
             isTestable: true),
@@ -125,8 +129,8 @@ let package = Package(
         house(
             "APISubsystem",
             [
-                "FleetModel", "FleetObservability", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor", metrics,
-                tracing,
+                "FleetModel", "FleetObservability", "CurlClient", "AddressPolicy", "RootedFiles", "CHTTPFloor",
+                "SystemThreads", metrics, tracing,
             ],
             isTestable: true),
         house("FileSubsystem", ["FleetModel", "RootedFiles", "DocumentStreams", metrics], isTestable: true),
@@ -152,7 +156,7 @@ let package = Package(
         house("BrowserLoad", ["BrowserPool", "DevTools", "ProcessKeeper"]),
 
         // What a machine without servers needs, and the demo's own HTTP target.
-        house("FleetStack", ["CSpawn"]),
+        house("FleetStack", ["CSpawn", "SystemThreads"]),
         house("FleetDemoTarget", web + ["FleetModel", log]),
 
         // What a live process tells of its inside, and what people read of it.

@@ -1,6 +1,7 @@
 import CHTTPFloor
 import FleetModel
 import Glibc
+import SystemThreads
 
 /// Many calls at once through the subsystem, to a server that takes its time, and beside them the least that they could cost:
 /// a loop in C that writes and reads the same bytes over as many sockets. Both in one process and one run, against one
@@ -97,7 +98,7 @@ package struct APILoad: Sendable {
     private func floorRounds(_ port: UInt16) async throws -> [Round] {
         let calls = calls
         return try await withCheckedThrowingContinuation { continuation in
-            OwnThread.run {
+            let rounds: @Sendable () -> Void = {
                 var seconds = [0.0, 0.0]
                 let answered = gaia_http_floor(port, Int32(calls), 60_000, &seconds)
                 guard answered >= 0 else {
@@ -109,6 +110,7 @@ package struct APILoad: Sendable {
                     Round(name: "pooled connections", seconds: seconds[1], succeeded: Int(answered) - calls),
                 ])
             }
+            do { try SystemThread.start("http-floor", rounds) } catch { continuation.resume(throwing: error) }
         }
     }
 

@@ -8,7 +8,6 @@
 /* What the thread that owns the multi handle waits with; Swift's Glibc module leaves these out. */
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 
 static inline CURLcode ccurl_easy_set_long(CURL *easy, CURLoption option, long value) {
     return curl_easy_setopt(easy, option, value);
@@ -79,10 +78,6 @@ static inline CURLMcode ccurl_multi_set_socket(CURLM *multi, curl_socket_callbac
 static inline CURLMcode ccurl_multi_set_timer(CURLM *multi, curl_multi_timer_callback callback, void *user) {
     CURLMcode code = curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, callback);
     return code ? code : curl_multi_setopt(multi, CURLMOPT_TIMERDATA, user);
-}
-
-static inline void ccurl_name_this_thread(const char *name) {
-    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
 /* The result of a finished transfer is in a union, which Swift reads but awkwardly. */

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -67,5 +66,3 @@ const char *gaia_directory_stream_next(struct gaia_directory_stream *stream) {
 }
 
 void gaia_directory_stream_close(struct gaia_directory_stream *stream) { closedir(as_dir(stream)); }
-
-void gaia_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -9,7 +9,6 @@
 /* What the thread that waits for sockets waits with; Swift's Glibc module leaves these out. */
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 
 static inline long cossl_set_server_name(SSL *session, const char *name) {
     return SSL_set_tlsext_host_name(session, name);
@@ -26,10 +25,6 @@ static inline long cossl_memory(BIO *bio, char **bytes) {
 /* RFC 2253, with UTF-8 as it is: only what has a meaning in the text is escaped. */
 static inline void cossl_print_name(BIO *bio, const X509_NAME *name) {
     (void)X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
-}
-
-static inline void cossl_name_this_thread(const char *name) {
-    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
 }
 
 #endif

@@ -7,10 +7,6 @@
 #include <libpq-fe.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-
-// prctl is variadic, which Swift cannot call.
-static inline void cpostgres_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 static const int cpostgres_diag_severity = PG_DIAG_SEVERITY_NONLOCALIZED;
 static const int cpostgres_diag_sqlstate = PG_DIAG_SQLSTATE;

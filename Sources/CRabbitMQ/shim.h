@@ -3,7 +3,6 @@
 #define GAIA_CRABBITMQ_SHIM_H
 
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/time.h>
 
 // From 0.12 the headers live in a folder of their own, and the old names warn.
@@ -20,8 +19,6 @@
 #endif
 
 static inline int gaia_amqp_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
-
-static inline void gaia_amqp_name_thread(char const *name) { prctl(PR_SET_NAME, (unsigned long)name, 0, 0, 0); }
 
 static inline amqp_rpc_reply_t gaia_amqp_login_plain(
     amqp_connection_state_t state, char const *vhost, int channel_max, int frame_max, int heartbeat,

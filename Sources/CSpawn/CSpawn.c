@@ -195,8 +195,6 @@ pid_t gaia_spawn(const struct gaia_spawn_request *request, struct gaia_spawn_fai
     return child;
 }
 
-void gaia_thread_named(const char *name) { pthread_setname_np(pthread_self(), name); }
-
 const int gaia_open_path = O_PATH;
 
 int gaia_pidfd_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }

@@ -1,6 +1,7 @@
 internal import CCurl
 internal import Glibc
 internal import Synchronization
+internal import SystemThreads
 
 /// What tasks and the thread both touch.
 final class Shared: Sendable {
@@ -170,44 +171,17 @@ final class Shared: Sendable {
 
     func startThread(_ configuration: CurlConfiguration) {
         guard bell != nil else { return }
-        final class Start: Sendable {
-            let shared: Shared
-            let configuration: CurlConfiguration
-            init(_ shared: Shared, _ configuration: CurlConfiguration) {
-                self.shared = shared
-                self.configuration = configuration
-            }
-        }
-        let start = Unmanaged.passRetained(Start(self, configuration))
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                start.shared.runThread(start.configuration)
-                return nil
-            }, start.toOpaque())
-        if code == 0 {
+        do {
+            let thread = try SystemThread.startJoinable("curl-multi") { [self] in runThread(configuration) }
             inbox.withLock { $0.thread = thread }
-        } else {
-            start.release()
-            inbox.withLock {
-                $0.state = .failed(
-                    CurlError(.interrupted, "no thread could be started: \(String(cString: strerror(code)))"))
-            }
+        } catch {
+            inbox.withLock { $0.state = .failed(CurlError(.interrupted, "\(error)")) }
         }
     }
 
+    /// On a thread without signals. SIGPIPE above all: a TLS library writes to sockets that may be gone, and with
+    /// CURLOPT_NOSIGNAL libcurl leaves that to its user.
     private func runThread(_ configuration: CurlConfiguration) {
-        ccurl_name_this_thread("curl-multi")
-        // Signals go to the threads that expect them. SIGPIPE above all: a TLS library writes to sockets that may be gone, and
-        // with CURLOPT_NOSIGNAL libcurl leaves that to its user.
-        var all = sigset_t()
-        sigfillset(&all)
-        // But for the one by which threads are sampled.
-        sigdelset(&all, SIGPROF)
-        pthread_sigmask(SIG_BLOCK, &all, nil)
         do throws(CurlError) {
             let engine = try CurlEngine(self, configuration)
             engine.run()

@@ -1,6 +1,7 @@
 import CSpawn
 import Glibc
 import Synchronization
+import SystemThreads
 
 /// Who wants an event.
 enum Subscriber: Sendable {
@@ -56,7 +57,11 @@ final class ConnectionCore: Sendable {
         Glibc.close(bell)
     }
 
-    func start() { startThread { self.serve() } }
+    func start() {
+        do { try SystemThread.start("devtools") { self.serve() } } catch {
+            preconditionFailure("for a browser \(error)")
+        }
+    }
 
     func nextID() -> Int { ids.add(1, ordering: .relaxed).newValue }
 
@@ -205,7 +210,6 @@ final class ConnectionCore: Sendable {
     // MARK: The thread
 
     private func serve() {
-        gaia_thread_named("devtools")
         var frames = MessageFrames(bytesMax: limits.messageBytesMax)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.readBytes, alignment: 16)
         defer { buffer.deallocate() }
@@ -345,29 +349,4 @@ final class ConnectionCore: Sendable {
                 returning: .failure(DevToolsError(error.reason, "\(call.method): \(error.message)")))
         }
     }
-}
-
-/// Starts a thread on which no signal is handled: handlers belong to the program's other threads.
-private func startThread(_ body: @escaping @Sendable () -> Void) {
-    final class Body: Sendable {
-        let run: @Sendable () -> Void
-        init(run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-    var all = sigset_t()
-    var previous = sigset_t()
-    sigfillset(&all)
-    // But for the one by which threads are sampled.
-    sigdelset(&all, SIGPROF)
-    pthread_sigmask(SIG_SETMASK, &all, &previous)
-    defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
-    var thread = pthread_t()
-    let result = pthread_create(
-        &thread, nil,
-        { context in
-            guard let context else { return nil }
-            Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
-            return nil
-        }, Unmanaged.passRetained(Body(run: body)).toOpaque())
-    precondition(result == 0, "no thread for a browser can be started: \(String(cString: strerror(result)))")
-    pthread_detach(thread)
 }

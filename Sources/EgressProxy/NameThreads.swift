@@ -1,8 +1,8 @@
 import AddressPolicy
-import CSpawn
 import Dispatch
 import Glibc
 import Synchronization
+import SystemThreads
 
 /// Looks up names as every program of the machine does (`getaddrinfo`: hosts file, name servers), on a few threads, since that
 /// blocks.
@@ -100,31 +100,7 @@ final class NameThreads: Sendable {
     }
 }
 
-/// Starts a thread on which no signal is handled: handlers belong to the program's other threads.
+/// A proxy without its threads would let nothing through and say nothing.
 func startThread(named name: String, _ body: @escaping @Sendable () -> Void) {
-    final class Body: Sendable {
-        let run: @Sendable () -> Void
-        init(run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-    var all = sigset_t()
-    var previous = sigset_t()
-    sigfillset(&all)
-    // But for the one by which threads are sampled.
-    sigdelset(&all, SIGPROF)
-    pthread_sigmask(SIG_SETMASK, &all, &previous)
-    defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
-    var thread = pthread_t()
-    let run = Body {
-        gaia_thread_named(name)
-        body()
-    }
-    let result = pthread_create(
-        &thread, nil,
-        { context in
-            guard let context else { return nil }
-            Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
-            return nil
-        }, Unmanaged.passRetained(run).toOpaque())
-    precondition(result == 0, "no thread for connections can be started: \(String(cString: strerror(result)))")
-    pthread_detach(thread)
+    do { try SystemThread.start(name, body) } catch { preconditionFailure("for connections \(error)") }
 }

@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import SystemThreads
 
 /// Runs what blocks on a thread of Dispatch, so that no thread of Swift's own pool, which has but one a core, waits.
 func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
@@ -26,28 +27,10 @@ func polling<Value>(
 }
 
 /// Starts a thread of its own, for what waits in system calls as long as a child or the process lives.
-func startThread(_ body: @escaping @Sendable () -> Void) throws {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws {
+    do { try SystemThread.start(name, body) } catch {
+        throw StackError(.system(errno: error.code), "\(error)")
     }
-    let box = Unmanaged.passRetained(Box(body))
-    var thread = pthread_t()
-    let code = pthread_create(
-        &thread,
-        nil,
-        { argument in
-            guard let argument else { return nil }
-            Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
-            return nil
-        },
-        box.toOpaque()
-    )
-    guard code == 0 else {
-        box.release()
-        throw StackError(.system(errno: code), "Cannot start a thread: \(errorText(code)).")
-    }
-    pthread_detach(thread)
 }
 
 /// The system's words for an error number.

@@ -245,7 +245,7 @@ extension ChildProcess {
             guard descriptor >= 0 else {
                 throw StackError(.system(errno: openError), "Cannot watch \(executable): \(errorText(openError)).")
             }
-            try startThread { self.collect(descriptor, reading) }
+            try startThread("child") { self.collect(descriptor, reading) }
         } catch {
             // A child that nobody watches must not stay.
             kill(processID, SIGKILL)

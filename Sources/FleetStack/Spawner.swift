@@ -45,7 +45,7 @@ final class Spawner: Sendable {
         let order = Order(child)
         try state.withLock { state in
             if !state.isRunning {
-                try startThread { self.serve() }
+                try startThread("spawner") { self.serve() }
                 state.isRunning = true
             }
             state.orders.append(order)

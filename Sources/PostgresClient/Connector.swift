@@ -2,6 +2,7 @@ import CPostgres
 import Glibc
 import Logging
 import Synchronization
+import SystemThreads
 
 /// Owner of one `PGconn`: moved, never shared.
 ///
@@ -93,9 +94,8 @@ final class ConnectAttempt: Sendable {
 
     /// - Parameter report: called once, on the attempt's thread.
     func start(report: @escaping @Sendable (Outcome) -> Void) {
-        let started = startThread(named: "pg-connect") { [self] in report(connect()) }
-        if !started {
-            report(.failed(PostgresError(kind: .unavailable, message: "no thread could be started to connect")))
+        do { try SystemThread.start("pg-connect") { [self] in report(connect()) } } catch {
+            report(.failed(PostgresError(kind: .unavailable, message: "to connect, \(error)")))
         }
     }
 
@@ -224,17 +224,22 @@ enum Cancellation {
         guard let cancel = PQgetCancel(raw) else { return false }
         // An address is all that crosses; the new thread is its only user from here on.
         let address = UInt(bitPattern: cancel)
-        let started = startThread(named: "pg-cancel") {
-            guard let cancel = OpaquePointer(bitPattern: address) else { return }
-            var message = [CChar](repeating: 0, count: 256)
-            if PQcancel(cancel, &message, Int32(message.count)) == 0 {
-                let text = message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-                logger.debug("a statement could not be cancelled: \(String(decoding: text, as: UTF8.self))")
+        do {
+            try SystemThread.start("pg-cancel") {
+                guard let cancel = OpaquePointer(bitPattern: address) else { return }
+                var message = [CChar](repeating: 0, count: 256)
+                if PQcancel(cancel, &message, Int32(message.count)) == 0 {
+                    let text = message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+                    logger.debug("a statement could not be cancelled: \(String(decoding: text, as: UTF8.self))")
+                }
+                PQfreeCancel(cancel)
+                done()
             }
+            return true
+        } catch {
+            logger.debug("a statement could not be cancelled: \(error)")
             PQfreeCancel(cancel)
-            done()
+            return false
         }
-        if !started { PQfreeCancel(cancel) }
-        return started
     }
 }

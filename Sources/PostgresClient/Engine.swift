@@ -1,5 +1,6 @@
 import Logging
 import Synchronization
+import SystemThreads
 
 /// Connections of one owner and the thread that serves them, as seen from outside: messages go in, answers come out.
 final class Engine: Sendable {
@@ -112,13 +113,14 @@ final class Engine: Sendable {
             return !started
         }
         guard mustStart else { return }
-        let started = startThread(named: "pg-io") { [self] in
-            let loop = EngineLoop(self)
-            loop.run()
-        }
-        if !started {
+        do {
+            try SystemThread.start("pg-io") { [self] in
+                let loop = EngineLoop(self)
+                loop.run()
+            }
+        } catch {
             for message in inbox.close() { Self.refuse(message) }
-            end.set(PostgresError(kind: .unavailable, message: "no thread could be started"))
+            end.set(PostgresError(kind: .unavailable, message: "\(error)"))
         }
     }
 

@@ -1,6 +1,7 @@
 import CSpawn
 import Glibc
 import Synchronization
+import SystemThreads
 
 /// # ProcessKeeper
 ///
@@ -25,7 +26,9 @@ public final class ProcessKeeper: Sendable {
     public init(watch: Duration = .milliseconds(100)) {
         let inbox = Inbox()
         self.inbox = inbox
-        startThread { EventLoop(inbox, watch: watch).run() }
+        do { try SystemThread.start("gaia-processes") { EventLoop(inbox, watch: watch).run() } } catch {
+            preconditionFailure("for processes \(error)")
+        }
     }
 
     deinit { inbox.send(.close(nil)) }
@@ -186,32 +189,6 @@ final class Promise: Sendable {
         }
         waiter?.resume(returning: value)
     }
-}
-
-/// Starts a thread on which no signal is handled: handlers belong to the program's other threads.
-private func startThread(_ body: @escaping @Sendable () -> Void) {
-    final class Body: Sendable {
-        let run: @Sendable () -> Void
-        init(run: @escaping @Sendable () -> Void) { self.run = run }
-    }
-    var all = sigset_t()
-    var previous = sigset_t()
-    sigfillset(&all)
-    // But for the one by which threads are sampled.
-    sigdelset(&all, SIGPROF)
-    pthread_sigmask(SIG_SETMASK, &all, &previous)
-    defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
-    var thread = pthread_t()
-    let code = pthread_create(
-        &thread, nil,
-        { context in
-            guard let context else { return nil }
-            gaia_thread_named("gaia-processes")
-            Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
-            return nil
-        }, Unmanaged.passRetained(Body(run: body)).toOpaque())
-    precondition(code == 0, "no thread can be started for processes: \(errorText(code))")
-    pthread_detach(thread)
 }
 
 /// The system's words for an error number.

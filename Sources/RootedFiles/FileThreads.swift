@@ -2,6 +2,7 @@ import CFiles
 import Dispatch
 import Glibc
 import Synchronization
+import SystemThreads
 
 /// A few threads for calls that block, with a bounded queue: the cooperative pool must never wait for a disk.
 ///
@@ -137,9 +138,8 @@ public final class FileThreads: Sendable {
             return
         }
         if needsThread {
-            Self.start { [shared, name] in
-                gaia_name_thread(name)
-                Self.serve(shared)
+            do { try SystemThread.start(name) { [shared] in Self.serve(shared) } } catch {
+                preconditionFailure("for files \(error)")
             }
         }
         shared.signal.signal()
@@ -212,30 +212,5 @@ extension FileThreads {
             }
             return slots[head]
         }
-    }
-
-    /// Starts a thread on which no signal is handled: handlers belong to the program's other threads.
-    private static func start(_ body: @escaping @Sendable () -> Void) {
-        final class Body: Sendable {
-            let run: @Sendable () -> Void
-            init(run: @escaping @Sendable () -> Void) { self.run = run }
-        }
-        var all = sigset_t()
-        var previous = sigset_t()
-        sigfillset(&all)
-        // But for the one by which threads are sampled.
-        sigdelset(&all, SIGPROF)
-        pthread_sigmask(SIG_SETMASK, &all, &previous)
-        defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(Body(run: body)).toOpaque())
-        precondition(result == 0, "no thread for files can be started: \(String(cString: strerror(result)))")
-        pthread_detach(thread)
     }
 }

@@ -66,9 +66,6 @@ int gaia_digest_update(struct gaia_digest *_Nonnull digest, const void *_Nullabl
 int gaia_digest_finish(struct gaia_digest *_Nonnull digest, uint8_t output[_Nonnull GAIA_DIGEST_BYTES_MAX]);
 void gaia_digest_close(struct gaia_digest *_Nonnull digest);
 
-/// Names the calling thread in ps and top; Linux keeps 15 bytes.
-void gaia_name_thread(const char *_Nonnull name);
-
 #ifdef __cplusplus
 }
 #endif

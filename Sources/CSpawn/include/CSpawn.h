@@ -94,9 +94,6 @@ int gaia_pidfd_open(pid_t process);
 /// Sends a signal to the very process behind the descriptor; 0, or -1 and errno (ESRCH once it has ended).
 int gaia_pidfd_send_signal(int pidfd, int signal);
 
-/// Names the calling thread in ps and top; Linux keeps 15 bytes.
-void gaia_thread_named(const char *_Nonnull name);
-
 /// O_PATH, which Swift's view of glibc lacks: a descriptor that only stands for a file.
 extern const int gaia_open_path;
 

@@ -1,6 +1,7 @@
 internal import COpenSSL
 internal import Glibc
 internal import Synchronization
+internal import SystemThreads
 
 /// Waits for sockets on behalf of tasks: one thread and its epoll, however many wait.
 ///
@@ -173,26 +174,13 @@ package final class Readiness: Sendable {
     // MARK: The thread
 
     private func startThread() {
-        let me = Unmanaged.passRetained(self)
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                Unmanaged<Readiness>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, me.toOpaque())
-        if code == 0 {
+        do {
+            let thread = try SystemThread.startJoinable("net-readiness") { [self] in run() }
             state.withLock { $0.thread = thread }
-        } else {
-            me.release()
-            errno = code
-            fail("no thread could be started")
-        }
+        } catch { state.withLock { $0.phase = .failed(NetworkError(.system, "\(error)")) } }
     }
 
     private func run() {
-        cossl_name_this_thread("net-readiness")
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: Self.eventsPerTurn)
         defer { events.deallocate() }
         while true {

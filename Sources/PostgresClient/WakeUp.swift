@@ -29,46 +29,6 @@ package struct Moment: Comparable, Hashable, Sendable {
     }
 }
 
-/// Runs `body` on a thread of its own, which ends with it.
-///
-/// All signals are blocked there: handlers belong to the program's other threads.
-/// - Returns: whether the thread could be started.
-func startThread(named name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
-    final class Body: Sendable {
-        let name: String
-        let run: @Sendable () -> Void
-        init(name: String, run: @escaping @Sendable () -> Void) {
-            self.name = name
-            self.run = run
-        }
-    }
-    var all = sigset_t()
-    var previous = sigset_t()
-    sigfillset(&all)
-    // But for the one by which threads are sampled.
-    sigdelset(&all, SIGPROF)
-    pthread_sigmask(SIG_SETMASK, &all, &previous)
-    defer { pthread_sigmask(SIG_SETMASK, &previous, nil) }
-    let context = Unmanaged.passRetained(Body(name: name, run: body))
-    var thread = pthread_t()
-    let result = pthread_create(
-        &thread, nil,
-        { context in
-            guard let context else { return nil }
-            let body = Unmanaged<Body>.fromOpaque(context).takeRetainedValue()
-            // Linux keeps 15 bytes of a thread's name.
-            cpostgres_name_thread(String(body.name.prefix(15)))
-            body.run()
-            return nil
-        }, context.toOpaque())
-    guard result == 0 else {
-        context.release()
-        return false
-    }
-    pthread_detach(thread)
-    return true
-}
-
 /// A flag another thread can wait for with `poll` or `epoll`.
 final class WakeUp: Sendable {
     let descriptor: Int32
