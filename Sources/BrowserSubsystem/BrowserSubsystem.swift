@@ -54,15 +54,14 @@ public struct BrowserSubsystem: Subsystem {
     public var places: Int? { settings.pool.tabsMax }
 
     /// What it holds, once a browser runs.
-    public var notices: [String] {
+    public var holdings: String? {
         let pool = status
-        guard pool.instances > 0 || pool.instanceCrashes > 0 else { return [] }
+        guard pool.instances > 0 || pool.instanceCrashes > 0 else { return nil }
         let crashes = pool.tabCrashes + pool.instanceCrashes
-        return [
+        return
             "\(pool.instances) browsers of \(pool.processes) processes and \(pool.memoryBytes / 1_000_000) MB, "
-                + "\(pool.tabs) tabs: \(pool.leased) leased, \(pool.warm) ready; \(pool.waiting) jobs wait"
-                + (crashes > 0 ? "; \(crashes) crashes since the start" : "")
-        ]
+            + "\(pool.tabs) tabs: \(pool.leased) leased, \(pool.warm) ready; \(pool.waiting) jobs wait"
+            + (crashes > 0 ? "; \(crashes) crashes since the start" : "")
     }
 
     /// Ends the browsers, with the jobs that use them.

@@ -8,9 +8,12 @@ public protocol Subsystem: Sendable {
     /// delivered than there are of them.
     var places: Int? { get }
 
-    /// What somebody who looks at the fleet should know of it just now, as "127.0.0.1:80 is left alone for 4 s", or how many
-    /// browsers run. `gaia status` shows the first ten, up to 200 characters of each.
+    /// What is amiss with it just now, as "127.0.0.1:80 is left alone for 4 s". `gaia status` and `gaia top` show the first ten,
+    /// up to 200 characters of each, and in the worker's health the subsystem is `warn` while there is any.
     var notices: [String] { get }
+
+    /// What it holds just now, such as so many browsers, in up to 200 characters; nil when there is nothing to say.
+    var holdings: String? { get }
 
     /// Gives back what it holds, and returns when that is done. Called once, when no job of it runs any more.
     func close() async
@@ -19,4 +22,5 @@ public protocol Subsystem: Sendable {
 extension Subsystem {
     public var places: Int? { nil }
     public var notices: [String] { [] }
+    public var holdings: String? { nil }
 }

@@ -27,6 +27,8 @@ public struct WorkerLoad: Sendable {
         public let busy, slots, waiting: Int
         /// What is amiss with what it holds, in words; so many are kept, and so many characters of each.
         public let notices: [String]
+        /// What it holds, in as many characters; nil when there is nothing to say.
+        public let holdings: String?
         /// What it has done so far; nil of a worker whose release does not tell.
         public let tally: WorkerTally?
 
@@ -34,10 +36,12 @@ public struct WorkerLoad: Sendable {
         static let noticeCharactersMax = 200
 
         public init(
-            name: String, busy: Int, slots: Int, waiting: Int, notices: [String] = [], tally: WorkerTally? = nil
+            name: String, busy: Int, slots: Int, waiting: Int, notices: [String] = [], holdings: String? = nil,
+            tally: WorkerTally? = nil
         ) {
             (self.name, self.busy, self.slots, self.waiting) = (name, busy, slots, waiting)
             self.notices = notices.prefix(Self.noticesMax).map { String($0.prefix(Self.noticeCharactersMax)) }
+            self.holdings = holdings.map { String($0.prefix(Self.noticeCharactersMax)) }
             self.tally = tally
         }
     }
@@ -54,6 +58,7 @@ public struct WorkerLoad: Sendable {
         var slots: Int?
         var waiting: Int?
         var notices: [String]?
+        var holdings: String?
         var tally: WorkerTally?
     }
 
@@ -65,7 +70,8 @@ public struct WorkerLoad: Sendable {
                     (
                         $0.name,
                         Reported(
-                            busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices, tally: $0.tally)
+                            busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices,
+                            holdings: $0.holdings, tally: $0.tally)
                     )
                 }, uniquingKeysWith: { $1 })
             return String(decoding: try JSONEncoder().encode(reported), as: UTF8.self)
@@ -77,7 +83,7 @@ public struct WorkerLoad: Sendable {
         try JSONDecoder().decode([String: Reported].self, from: Data(document.utf8)).sorted { $0.key < $1.key }.map {
             Subsystem(
                 name: $0.key, busy: $0.value.busy ?? 0, slots: $0.value.slots ?? 0, waiting: $0.value.waiting ?? 0,
-                notices: $0.value.notices ?? [], tally: $0.value.tally)
+                notices: $0.value.notices ?? [], holdings: $0.value.holdings, tally: $0.value.tally)
         }
     }
 }

@@ -36,6 +36,8 @@ public struct WorkerConfiguration: Sendable {
 
     /// What is amiss with what subsystems hold, by subsystem: asked for at each renewal of the lease, shown by `gaia status`.
     public var notices: @Sendable () -> [String: [String]] = { [:] }
+    /// What subsystems hold, such as so many browsers, in the same way.
+    public var holdings: @Sendable () -> [String: String] = { [:] }
 
     /// Where this process is to die, for tests.
     public var fault: FaultPoint? = .ofEnvironment

@@ -36,6 +36,7 @@ public struct WorkerTasks: Codable, Sendable {
         public let slots, busy, waiting: Int
         public let resting: Bool
         public let notices: [String]
+        public let holdings: String?
     }
 
     /// What waits before each stage.
@@ -93,7 +94,7 @@ extension Worker {
                         WorkerTasks.Subsystem(
                             slots: subsystem.slots, busy: subsystem.busy, waiting: subsystem.waiting,
                             resting: pauses.withLock { $0.rests(subsystem: subsystem.name) },
-                            notices: subsystem.notices)
+                            notices: subsystem.notices, holdings: subsystem.holdings)
                     )
                 }),
             queued: .init(

@@ -128,13 +128,13 @@ extension Worker {
     /// What this worker reports with its lease.
     public var load: WorkerLoad {
         let slots = shares.withLock { $0.slots }
-        let notices = configuration.notices()
+        let (notices, holdings) = (configuration.notices(), configuration.holdings())
         return WorkerLoad(
             busy: running.count,
             subsystems: intake.loads(slots).map { name, load in
                 WorkerLoad.Subsystem(
                     name: name, busy: load.busy, slots: slots[name] ?? 0, waiting: load.waiting,
-                    notices: notices[name] ?? [], tally: jobMetrics.tally(of: name).value)
+                    notices: notices[name] ?? [], holdings: holdings[name], tally: jobMetrics.tally(of: name).value)
             })
     }
 

@@ -145,7 +145,7 @@ extension BenchCommand {
                 let one = try await run.run(round == 0 ? Array(jobs(round).prefix(2)) : jobs(round))
                 if round > 0 { measured.append(one) }
                 let deadline = ContinuousClock.now + .seconds(120)
-                while !(try await store.workers().flatMap(\.load).flatMap(\.notices)).contains(where: {
+                while !(try await store.workers().flatMap(\.load).compactMap(\.holdings)).contains(where: {
                     $0.contains(" 0 leased, \(warm) ready")
                 }) {
                     guard .now < deadline else { throw CommandFailure(.inside, "\(warm) tabs do not get ready") }

@@ -356,6 +356,8 @@ struct FleetStatus: Encodable {
             let busy, slots, waiting: Int
             /// What is amiss, in words.
             let notices: [String]
+            /// What it holds, in words; absent when there is nothing to say.
+            let holdings: String?
         }
         let load: [String: Load]
         let id: Int64
@@ -427,7 +429,12 @@ struct FleetStatus: Encodable {
             Worker(
                 load: Dictionary(
                     uniqueKeysWithValues: $0.load.map {
-                        ($0.name, Worker.Load(busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices))
+                        (
+                            $0.name,
+                            Worker.Load(
+                                busy: $0.busy, slots: $0.slots, waiting: $0.waiting, notices: $0.notices,
+                                holdings: $0.holdings)
+                        )
                     }), id: $0.id, name: $0.name, host: $0.host, state: $0.state, version: $0.version,
                 processID: $0.processID, subsystems: $0.subsystems, busy: $0.busy, slots: $0.slots, epoch: $0.epoch,
                 leaseMilliseconds: $0.leaseMilliseconds)
@@ -482,6 +489,12 @@ struct FleetStatus: Encodable {
             parts.append("leader: none")
         }
         parts.append("agenda: \(agenda) deliveries owed, \(overdue) of them due now")
+        let holdings = workers.filter { $0.state != "gone" }.flatMap { worker in
+            worker.load.sorted { $0.key < $1.key }.compactMap { name, load in
+                load.holdings.map { "\(worker.name), \(name): \($0)" }
+            }
+        }
+        if !holdings.isEmpty { parts.append(holdings.joined(separator: "\n")) }
         if !alarms.isEmpty {
             parts.append(
                 alarms.map { $0.text + ($0.remedy.isEmpty ? "" : " → \($0.remedy)") }.joined(separator: "\n"))

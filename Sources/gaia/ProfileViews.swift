@@ -49,7 +49,8 @@ extension WorkerTasks {
                 subsystems.sorted { $0.key < $1.key }.map { name, subsystem in
                     [
                         name, "\(subsystem.slots)", "\(subsystem.busy)", "\(subsystem.waiting)",
-                        ((subsystem.resting ? ["rests"] : []) + subsystem.notices).joined(separator: "; "),
+                        ((subsystem.resting ? ["rests"] : []) + subsystem.notices
+                            + [subsystem.holdings].compactMap { $0 }).joined(separator: "; "),
                     ]
                 }),
             """

@@ -86,11 +86,13 @@ enum Catalogue {
         let places: [String: Int]
         /// What is amiss, by subsystem.
         let notices: @Sendable () -> [String: [String]]
+        /// What they hold, by subsystem.
+        let holdings: @Sendable () -> [String: String]
 
         /// What the settings say of a worker, and these.
         func configuration(_ settings: FleetConfiguration, name: String? = nil) throws -> WorkerConfiguration {
             var configuration = try WorkerConfiguration(settings, name: name)
-            (configuration.places, configuration.notices) = (places, notices)
+            (configuration.places, configuration.notices, configuration.holdings) = (places, notices, holdings)
             return configuration
         }
     }
@@ -165,8 +167,14 @@ enum Catalogue {
                         places: Dictionary(
                             uniqueKeysWithValues: complete.compactMap { made in
                                 made.subsystem.places.map { (made.name, $0) }
-                            })
-                    ) { Dictionary(uniqueKeysWithValues: complete.map { ($0.name, $0.subsystem.notices) }) }))
+                            }),
+                        notices: { Dictionary(uniqueKeysWithValues: complete.map { ($0.name, $0.subsystem.notices) }) },
+                        holdings: {
+                            Dictionary(
+                                uniqueKeysWithValues: complete.compactMap { made in
+                                    made.subsystem.holdings.map { (made.name, $0) }
+                                })
+                        })))
         } catch {
             result = .failure(error)
         }

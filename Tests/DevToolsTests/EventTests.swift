@@ -4,7 +4,9 @@ import Testing
 
 @testable import DevTools
 
-func makeSocketPair(_ ends: inout [Int32]) -> Bool { socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 }
+func makeSocketPair(_ ends: inout [Int32]) -> Bool {
+    socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0
+}
 func closeDescriptor(_ descriptor: Int32) { close(descriptor) }
 
 @Suite("Events", .timeLimit(.minutes(2)))

@@ -29,7 +29,9 @@ final class FakeBrowser: Sendable {
         _ body: (FakeBrowser, DevToolsConnection) async throws -> Value
     ) async throws -> Value {
         var ends: [Int32] = [-1, -1]
-        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else { throw POSIXError(.EMFILE) }
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+            throw POSIXError(.EMFILE)
+        }
         let connection = try DevToolsConnection(adopting: ends[0], limits: limits)
         let browser = FakeBrowser(ends[1], answer)
         Thread.detachNewThread { browser.serve() }

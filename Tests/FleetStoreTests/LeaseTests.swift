@@ -44,6 +44,7 @@ struct LeaseTests {
                     .init(
                         name: "api", busy: 2, slots: 5, waiting: 1,
                         notices: [quoted] + Array(repeating: String(repeating: "x", count: 300), count: 20),
+                        holdings: quoted,
                         tally: tally),
                     .init(name: "file", busy: 1, slots: 4, waiting: 0),
                 ])
@@ -52,6 +53,7 @@ struct LeaseTests {
             #expect(told.map(\.name) == ["api", "file"])
             #expect((told[0].busy, told[0].slots, told[0].waiting) == (2, 5, 1))
             #expect(told[0].notices.first == quoted)
+            #expect(told[0].holdings == quoted && told[1].holdings == nil)
             #expect(told[0].notices.count == 10 && told[0].notices.last?.count == 200)
             #expect(told[1].notices.isEmpty)
             #expect(told[0].tally == tally && told[1].tally == nil)

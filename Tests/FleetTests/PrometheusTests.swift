@@ -208,6 +208,9 @@ struct PrometheusTests {
                         #expect(rules.allSatisfy { $0["health"] != .string("err") }, "\(rules)")
                         return rules.count >= 18 && rules.allSatisfy { $0["health"] == .string("ok") }
                     }
+                    // A browser that runs is nothing amiss.
+                    let health = try await AdminPage(address: "http://\(targets[1])").health("browser").document
+                    #expect(health["status"] == .string("pass"), "\(health)")
                     // What is told per second needs two samples of each.
                     try await eventually("enough samples of what the jobs left") {
                         try await result("count_over_time(gaia_browser_job_seconds_count[30s]) > 3").count > 0

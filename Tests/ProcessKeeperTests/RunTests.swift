@@ -161,7 +161,9 @@ struct RunTests {
     func channel() async throws {
         try await ProcessKeeper.with { keeper in
             var ends: [Int32] = [-1, -1]
-            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else { throw POSIXError(.EMFILE) }
+            // Programs that other tests start meanwhile must not have them too.
+            let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+            guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw POSIXError(.EMFILE) }
             let ours = ends[0]
             defer { close(ours) }
             var command = try Tricks.command("/bin/sh", ["-c", "read word; echo $word and more"])
