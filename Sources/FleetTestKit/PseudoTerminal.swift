@@ -128,6 +128,8 @@ struct TerminalPicture {
     /// The shell's own screen, while another is shown.
     private var behind: [[Character]]?
     private var (row, column) = (0, 0)
+    /// The last column is taken: the cursor stays there, and what comes next would be on the next line.
+    private var isPastEnd = false
     private var pending: [UInt8] = []
     private(set) var hasCursor = true
 
@@ -154,8 +156,8 @@ struct TerminalPicture {
                 guard let end = pending.dropFirst(2).firstIndex(where: { (0x40...0x7E).contains($0) }) else { return }
                 obey(String(decoding: pending[2..<end], as: UTF8.self), Character(Unicode.Scalar(pending[end])))
                 count = end + 1
-            case 0x0D: (column, count) = (0, 1)
-            case 0x0A: (row, count) = (min(row + 1, rows.count - 1), 1)
+            case 0x0D: (column, isPastEnd, count) = (0, false, 1)
+            case 0x0A: (row, isPastEnd, count) = (min(row + 1, rows.count - 1), false, 1)
             case ..<0x20: count = 1
             default:
                 count = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
@@ -167,9 +169,10 @@ struct TerminalPicture {
     }
 
     private mutating func put(_ character: Character) {
-        guard rows.indices.contains(row), rows[row].indices.contains(column) else { return }
+        guard rows.indices.contains(row), rows[row].indices.contains(column), !isPastEnd else { return }
         rows[row][column] = character
-        column += 1
+        isPastEnd = column + 1 == rows[row].count
+        if !isPastEnd { column += 1 }
     }
 
     private mutating func obey(_ parameters: String, _ letter: Character) {
@@ -183,11 +186,13 @@ struct TerminalPicture {
             behind = nil
             // Below what the shell had printed.
             row = rows.lastIndex { $0.contains { $0 != " " } }.map { $0 + 1 } ?? 0
-            column = 0
+            (column, isPastEnd) = (0, false)
         case ("h", "?25"): hasCursor = true
         case ("l", "?25"): hasCursor = false
         case ("J", "2"): clear()
-        case ("H", _): (row, column) = ((numbers.first ?? 1) - 1, (numbers.dropFirst().first ?? 1) - 1)
+        case ("H", _):
+            (row, column) = ((numbers.first ?? 1) - 1, (numbers.dropFirst().first ?? 1) - 1)
+            isPastEnd = false
         case ("K", _):
             guard rows.indices.contains(row) else { return }
             for index in rows[row].indices where index >= column { rows[row][index] = " " }

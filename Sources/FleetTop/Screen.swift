@@ -97,7 +97,8 @@ public final class Screen: Sendable {
             var text = state.shown.count == lines.count ? "" : "\(Self.escape)2J"
             let known = state.shown.count == lines.count ? state.shown : []
             for (row, line) in lines.enumerated() where !known.indices.contains(row) || known[row] != line {
-                text += "\(Self.escape)\(row + 1);1H\(line)\(Self.escape)K"
+                // Cleared before: behind a line that fills the terminal the cursor stands on its last character, which would go.
+                text += "\(Self.escape)\(row + 1);1H\(Self.escape)K\(line)"
             }
             state.shown = lines
             return text.isEmpty ? nil : "\(Self.escape)?2026h\(text)\(Self.escape)?2026l"
