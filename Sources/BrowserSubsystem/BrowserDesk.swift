@@ -73,6 +73,7 @@ struct BrowserDesk: Sendable {
             let headers = try await PageSetUp(page, use, deadline).apply()
             defer { headers?.end() }
             let value = try await body(page, exchange, deadline)
+            try await downloads.begun(deadline)
             var saved: [PageReport.Download]?
             if use.options.downloads == .save {
                 let files = try await downloads.finished(atMost: settings.downloadsMax, deadline)

@@ -55,6 +55,7 @@ final class DownloadWatch: Sendable {
                     id: event.guid, name: String(event.suggestedFilename.prefix(200)),
                     url: String(event.url.prefix(2_000))))
         }
+        watch.nudge()
     }
 
     private func progress(_ event: Browser.DownloadProgress) {
@@ -65,6 +66,20 @@ final class DownloadWatch: Sendable {
             if event.state != "completed" { state.failed.insert(event.guid) }
         }
         watch.nudge()
+    }
+
+    /// How long a file that is to be saved may take to begin. The page may have kept the link from its work.
+    private static let beginLimit = Duration.seconds(10)
+
+    /// Waits until as many have begun as links for it were clicked, or that does not come.
+    func begun(_ deadline: Deadline) async throws {
+        let expected = watch.page.filesExpected
+        if expected == 0 { return }
+        // What has been done by then is not to be lost over it.
+        let limit = min(ContinuousClock.now + Self.beginLimit, deadline.instant - .milliseconds(500))
+        try await watch.wait(until: deadline, for: "a file that is to be saved has not begun") { _ in
+            count >= expected || ContinuousClock.now >= limit ? .reached : .notBefore(limit)
+        }
     }
 
     /// Waits for all that have begun to end.

@@ -6,6 +6,8 @@ extension OpenPage {
     struct Point: Sendable {
         var x: Double
         var y: Double
+        /// Whether a click there is to have a file saved.
+        var saves = false
     }
 
     /// What an element must be before it is acted on.
@@ -22,6 +24,7 @@ extension OpenPage {
     private struct Readiness: Decodable {
         var x: Double?
         var y: Double?
+        var saves: Bool?
         var why: String?
         var by: String?
     }
@@ -81,7 +84,7 @@ extension OpenPage {
         }
         // Afterwards, since bringing an element into view may have moved its frame.
         let origin = try await origin(of: frame, scrolls: false, deadline)
-        return Point(x: origin.x + x, y: origin.y + y)
+        return Point(x: origin.x + x, y: origin.y + y, saves: answer.saves ?? false)
     }
 
     /// Calls a function that waits in the page for as long as there is time, across changes of the document.

@@ -7,7 +7,8 @@
 
     // Waits until an element can be acted on as a person would, and brings it into view.
     // need: enabled (it takes input), hit (a click at its middle arrives).
-    // Yields {x, y}: the middle, in the viewport of this frame; or {why, by?} when the time is over.
+    // Yields {x, y, saves?}: the middle, in the viewport of this frame, and whether a click there has a file saved; or {why, by?}
+    // when the time is over.
     async ready(selector, need, milliseconds) {
         const end = performance.now() + milliseconds;
         let flaw = { why: 'missing' };
@@ -29,7 +30,7 @@
             const point = this.middle(element, box);
             if (!need.hit) return point;
             const hit = this.hit(point);
-            if (this.receives(element, hit)) return point;
+            if (this.receives(element, hit)) return { ...point, saves: this.saves(hit) };
             flaw = { why: 'covered', by: this.describe(hit) };
         }
         return flaw;
@@ -117,6 +118,9 @@
         const label = hit && hit.closest && hit.closest('label');
         return Boolean(label && label.control === element);
     },
+
+    // A link with such a mark has the browser fetch a file, and tells the page nothing of it.
+    saves(hit) { return Boolean(hit && hit.closest && hit.closest('a[href][download], area[href][download]')); },
 
     describe(element) {
         if (!element) return 'nothing';

@@ -28,6 +28,8 @@ struct PageState: Sendable {
     /// Since when no request has been under way.
     private(set) var quietSince: ContinuousClock.Instant?
     private(set) var consoleErrors: ConsoleErrors?
+    /// Links clicked that are to have a file saved.
+    var filesExpected = 0
     /// All frames that have been seen, the main one among them.
     private(set) var frames: Set<String>
     /// Where the scripts of frames run, as far as the browser was asked to tell.

@@ -39,6 +39,9 @@ final class PageWatch: Sendable {
     /// Has those who wait look again, for what is known elsewhere.
     func nudge() { change { _ in } }
 
+    /// A link was clicked by which a file is to be saved. Only the browser tells of that, and as late as the file's server answers.
+    func expectFile() { change { $0.filesExpected += 1 } }
+
     private func take(_ message: DevToolsEventMessage) {
         // An event that cannot be read is as one that has not come: whoever waits for it ends by its time.
         guard let event = try? PageEvent(message) else { return }

@@ -147,6 +147,7 @@ struct ScriptRun: Sendable {
             let point = try await page.ready(selector, .click, in: frame, deadline)
             try await act()
             try await page.leading(deadline) { try await page.click(at: point, count: count, deadline) }
+            if point.saves { page.watch.expectFile() }
         case .type(let selector, let text, let clear):
             let point = try await page.ready(selector, .click, in: frame, deadline)
             try await act()

@@ -141,6 +141,7 @@ class Handler(BaseHTTPRequestHandler):
         self.until_gone()
 
     def get_attachment(self, asked):
+        time.sleep(int(asked.get('ms', '0')) / 1000)
         self.answer('a,b\n1,2\n' * int(asked.get('lines', '1')), 'text/csv',
                     headers=[('Content-Disposition', 'attachment; filename="../../table.csv"')])
 
