@@ -101,7 +101,7 @@ extension Browsers {
     func hung() async throws {
         try await Self.withPool {
             $0.checkInterval = .milliseconds(300)
-            $0.checkTimeout = .seconds(3)
+            $0.checkTimeout = .seconds(15)
         } _: { pool in
             let first = try await pool.withTab { tab in
                 let first = try #require(pool.browserProcesses.first)
