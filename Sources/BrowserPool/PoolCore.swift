@@ -265,6 +265,7 @@ final class PoolCore: Sendable {
                         apply { $0.started(number) }
                         try await watch(instance, since: start)
                     } catch {
+                        apply { $0.lost(number) }
                         instance.connection.close("the browser does not answer: \(error)")
                     }
                 }

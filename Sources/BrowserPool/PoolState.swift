@@ -158,6 +158,14 @@ struct PoolState {
         return idle.flatMap { close($0) } + endIfDrained(instance) + plan()
     }
 
+    /// It answers no more: nobody gets a tab of it until it has ended, which takes a moment, and its tabs go with it.
+    mutating func lost(_ instance: Int) -> [Action] {
+        guard instances[instance]?.phase == .ready else { return [] }
+        instances[instance]?.phase = .draining
+        warm.removeAll { tabs[$0]?.instance == instance }
+        return plan()
+    }
+
     /// It is gone, with all of its tabs.
     mutating func ended(_ instance: Int, wasStarting: Bool) -> [Action] {
         guard instances.removeValue(forKey: instance) != nil else { return [] }

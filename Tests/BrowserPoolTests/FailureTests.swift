@@ -146,8 +146,11 @@ extension Browsers {
             try await pool.withTab { tab in
                 #expect(try await tab.value("1 + 1", as: Int.self) == 2)
                 // One that is still starting holds less than it will.
-                try await eventually("all its processes are measured") {
-                    pool.status.memoryBytes > 0 && pool.status.processes > 4
+                var steady = (bytes: 0, since: ContinuousClock.now)
+                try await eventually("all its processes are measured, and grow no more") {
+                    let bytes = pool.status.memoryBytes
+                    if abs(bytes - steady.bytes) > steady.bytes / 20 { steady = (bytes, .now) }
+                    return bytes > 0 && pool.status.processes > 4 && .now - steady.since > .seconds(1)
                 }
             }
             return pool.status.memoryBytes

@@ -153,6 +153,22 @@ struct PoolStateTests {
         #expect(state.crashed(2) == [.closeTab(2), .openTab(3, instance: 1)])
     }
 
+    @Test("Of a browser that answers no more nobody gets a tab, though it has not ended yet")
+    func lost() {
+        var state = state()
+        _ = state.ask(1)
+        _ = state.started(1)
+        _ = state.opened(1)
+        _ = state.opened(2)
+        #expect(state.warm == [2])
+        #expect(state.lost(1) == [.startInstance(2)] && state.warm == [])
+        #expect(state.ask(2) == [] && state.waiters == [2])
+        #expect(state.isWanted(1), "it ends unasked")
+        #expect(state.ended(1, wasStarting: false) == [] && state.tabs.isEmpty)
+        #expect(state.started(2) == [.openTab(3, instance: 2), .openTab(4, instance: 2)])
+        #expect(state.opened(3) == [.lend(tab: 3, waiter: 2)])
+    }
+
     @Test("After its leases a browser takes no more")
     func leases() {
         var state = state { $0.leasesPerInstanceMax = 2 }
