@@ -49,17 +49,19 @@ final class PoolCore: Sendable {
     func lease(within limit: Duration) async throws(BrowserPoolError) -> BrowserTab {
         let start = ContinuousClock.now
         let id = waiterIDs.add(1, ordering: .relaxed).newValue
-        let alarm = Task {
-            // Woken by its cancellation too: then nobody waits any more.
-            do { try await Task.sleep(for: limit) } catch { return }
-            turnAway(id, BrowserPoolError(.exhausted, "no tab became free within \(limit)"))
-        }
-        defer { alarm.cancel() }
+        var alarm: Task<Void, Never>?
+        defer { alarm?.cancel() }
         let answer: Lease = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 ask(id, continuation)
                 // The handler may have run just before there was anything to cancel.
                 if Task.isCancelled { turnAway(id, Self.cancelled) }
+                // Not before it can find the waiter: an alarm that goes off too early does not go off again.
+                alarm = Task {
+                    // Woken by its cancellation too: then nobody waits any more.
+                    do { try await Task.sleep(for: limit) } catch { return }
+                    turnAway(id, BrowserPoolError(.exhausted, "no tab became free within \(limit)"))
+                }
             }
         } onCancel: {
             turnAway(id, Self.cancelled)

@@ -33,12 +33,8 @@ package final class Bell: Sendable {
             state.number += 1
             return state.number
         }
-        let alarm = Task {
-            // Woken by cancellation too: then nobody waits any more.
-            try? await Task.sleep(for: pause)
-            release(number)
-        }
-        defer { alarm.cancel() }
+        var alarm: Task<Void, Never>?
+        defer { alarm?.cancel() }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isRung = state.withLock { state -> Bool? in
@@ -49,7 +45,13 @@ package final class Bell: Sendable {
                     state.waiter = (number, continuation)
                     return nil
                 }
-                if let isRung { continuation.resume(returning: isRung) }
+                if let isRung { return continuation.resume(returning: isRung) }
+                // Not before it can find the waiter: an alarm that goes off too early does not go off again.
+                alarm = Task {
+                    // Woken by cancellation too: then nobody waits any more.
+                    try? await Task.sleep(for: pause)
+                    release(number)
+                }
             }
         } onCancel: {
             release(number)

@@ -47,6 +47,9 @@ final class Engine: Sendable {
     let inbox = Inbox<Message>()
     /// How the engine ended: nil if it was closed.
     let end = OneShot<PostgresError?>()
+    /// The same for what comes too late to be taken. It is known before the inbox is closed; the end, only when everybody has
+    /// an answer.
+    private let endReason = Mutex<PostgresError?>(nil)
     let counts = Mutex(Counts())
     private let threadStarted = Mutex(false)
     private let onAnswer: (@Sendable (Duration, PostgresError?) -> Void)?
@@ -63,7 +66,7 @@ final class Engine: Sendable {
 
     func post(_ message: Message) {
         ensureThread()
-        if !inbox.post(message) { Self.refuse(message) }
+        if !inbox.post(message) { refuse(message) }
     }
 
     func close() async {
@@ -103,8 +106,15 @@ final class Engine: Sendable {
         return answer
     }
 
-    static func refuse(_ message: Message) {
-        if case .submit(let unit, _) = message { unit.fail(.poolClosed) }
+    /// Nothing is taken any more: what came in meanwhile is answered, then those hear of it who wait for the end.
+    func finish(because error: PostgresError?) {
+        endReason.withLock { $0 = error }
+        for message in inbox.close() { refuse(message) }
+        end.set(error)
+    }
+
+    private func refuse(_ message: Message) {
+        if case .submit(let unit, _) = message { unit.fail(endReason.withLock { $0 } ?? .poolClosed) }
     }
 
     private func ensureThread() {
@@ -119,8 +129,7 @@ final class Engine: Sendable {
                 loop.run()
             }
         } catch {
-            for message in inbox.close() { Self.refuse(message) }
-            end.set(PostgresError(kind: .unavailable, message: "\(error)"))
+            finish(because: PostgresError(kind: .unavailable, message: "\(error)"))
         }
     }
 

@@ -65,7 +65,6 @@ final class EngineLoop {
             expire()
             turn()
         }
-        for message in engine.inbox.close() { Engine.refuse(message) }
     }
 
     private func turn() {
@@ -370,8 +369,6 @@ final class EngineLoop {
         guard connections.isEmpty, attempts.isEmpty || now >= attemptsUntil else { return }
         phase = .ended
         publish()
-        // Answer what came in meanwhile before anybody learns that this is over.
-        for message in engine.inbox.close() { Engine.refuse(message) }
-        engine.end.set(error)
+        engine.finish(because: error)
     }
 }

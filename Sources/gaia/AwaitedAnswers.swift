@@ -35,12 +35,8 @@ final class AwaitedAnswers: Sendable {
 
     /// The answer to something that was expected; nil when it does not come in time.
     func answer(_ id: String, within limit: Duration) async -> AMQPDelivery? {
-        let alarm = Task {
-            // Woken by cancellation too: then the answer is there.
-            try? await Task.sleep(for: limit)
-            giveUp(id)
-        }
-        defer { alarm.cancel() }
+        var alarm: Task<Void, Never>?
+        defer { alarm?.cancel() }
         return await withCheckedContinuation { continuation in
             let arrived = places.withLock { places -> AMQPDelivery? in
                 if case .arrived(let delivery) = places[id] {
@@ -50,7 +46,13 @@ final class AwaitedAnswers: Sendable {
                 places[id] = .awaited(continuation)
                 return nil
             }
-            if let arrived { continuation.resume(returning: arrived) }
+            if let arrived { return continuation.resume(returning: arrived) }
+            // Not before it can find the waiter: an alarm that goes off too early does not go off again.
+            alarm = Task {
+                // Woken by cancellation too: then the answer is there.
+                try? await Task.sleep(for: limit)
+                giveUp(id)
+            }
         }
     }
 

@@ -161,4 +161,33 @@ struct AgendaTests {
             #expect((row.reason, row.worker, row.epoch) == ("recheck", worker.worker, worker.epoch))
         }
     }
+
+    /// A leader reads a due row and publishes it; then the database's clock goes back, by a correction or because another
+    /// host has taken over. The worker that gets the message finds the job not due yet and acknowledges the delivery.
+    @Test(
+        "A delivery that comes too early by a clock that went back is still owed",
+        arguments: ["scheduled", "retrying"])
+    func early(_ state: String) async throws {
+        try await Ledger.with { ledger in
+            let worker = try await ledger.worker()
+            let term = try await ledger.store.beginTerm(name: "d")
+            if state == "scheduled" {
+                _ = try await ledger.store.schedule([later("k", payload: #"{"n":1}"#)])
+            } else {
+                let owned = try await ledger.own("k", by: worker)
+                _ = try await ledger.complete("k", owned, .retry(failure, delay: .seconds(60), spendsAttempt: true))
+            }
+            try await ledger.passTime(of: "k")
+            let due = try await ledger.store.due(atMost: 10)
+            #expect(due.count == 1)
+            try await ledger.passTime(of: "k", hours: -2)
+            #expect(try await ledger.claim(Ledger.request("k"), by: worker).word == "parked")
+            try await ledger.passTime(of: "k", hours: 2)
+            _ = try await ledger.store.staged(due, term: term)
+            let again = try await ledger.store.due(atMost: 10)
+            #expect(again.map(\.job.key) == ["k"], "nothing owes the delivery any more")
+            #expect(try await ledger.store.staged(again, term: term) == 1)
+            #expect(try await ledger.own("k", by: worker).attempt == (state == "scheduled" ? 1 : 2))
+        }
+    }
 }

@@ -152,11 +152,11 @@ extension Ledger {
     }
 
     /// Moves a job's time into the past, and that of its row on the agenda, as if it had passed.
-    func passTime(of key: String) async throws {
+    func passTime(of key: String, hours: Int = 1) async throws {
         try await pool.script(
             """
-            update gaia.job set not_before = not_before - interval '1 hour' where key = '\(key)';
-            update gaia.agenda set due_at = due_at - interval '1 hour' where key = '\(key)';
+            update gaia.job set not_before = not_before - interval '\(hours) hours' where key = '\(key)';
+            update gaia.agenda set due_at = due_at - interval '\(hours) hours' where key = '\(key)';
             """)
     }
 

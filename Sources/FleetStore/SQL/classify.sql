@@ -8,7 +8,7 @@ with arrived as (
 ), me as (
     select id from gaia.worker where id = $1 and epoch = $2 and state <> 'gone' and lease_until > now()
 ), seen as (
-    select j.subsystem, j.key, j.type, j.state, j.attempt, j.finished_at, j.output, j.errors, j.worker, j.epoch,
+    select j.subsystem, j.key, j.type, j.state, j.attempt, j.finished_at, j.output, j.errors, j.worker, j.epoch, j.not_before,
         a.reply_to, a.correlation_id,
         case
             when j.type <> a.type or j.payload_hash <> sha256(convert_to(a.payload, 'UTF8')) then 'conflict'
@@ -41,6 +41,15 @@ with arrived as (
     -- A running job's row for a retry or a schedule has had its day: whoever it was owed to was noted by the claim, and
     -- staged.sql, which strikes out that time only, must not take this reminder with it.
     set due_at = excluded.due_at, reason = 'recheck', worker = excluded.worker, epoch = excluded.epoch
+), early as (
+    -- The delivery may be the very one that the agenda's row owed, published just before the database's clock went back.
+    -- The row, not yet struck out, is all that remembers the job then; moved by a moment, it is owed anew and stays.
+    insert into gaia.agenda (subsystem, key, due_at, reason)
+    select subsystem, key, not_before, case state when 'scheduled' then 'scheduled' else 'retry' end
+    from seen
+    where verdict = 'waiting'
+    on conflict (subsystem, key) do update
+    set due_at = gaia.agenda.due_at + interval '1 microsecond'
 )
 select a.subsystem, a.key, coalesce(s.verdict, case when exists (select from me) then 'takeable' else 'fenced' end) as verdict,
     s.type, s.state, s.attempt, s.finished_at, s.output, ((s.errors -> -1) - 'at')::text as error

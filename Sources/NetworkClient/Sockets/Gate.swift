@@ -44,13 +44,7 @@ package final class Gate: Sendable {
             return state.lastID
         }
         if takeFree() { return }
-        let alarm = limit.map { limit in
-            Task {
-                // Woken by cancellation too: then nobody stands in line any more.
-                do { try await Task.sleep(for: limit) } catch { return }
-                turnAway(id)
-            }
-        }
+        var alarm: Task<Void, Never>?
         defer { alarm?.cancel() }
         let isWithin = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -64,7 +58,14 @@ package final class Gate: Sendable {
                     state.line.append((id, continuation))
                     return nil
                 }
-                if let answer { continuation.resume(returning: answer) }
+                if let answer { return continuation.resume(returning: answer) }
+                guard let limit else { return }
+                // Not before it can find the waiter: an alarm that goes off too early does not go off again.
+                alarm = Task {
+                    // Woken by cancellation too: then nobody stands in line any more.
+                    do { try await Task.sleep(for: limit) } catch { return }
+                    turnAway(id)
+                }
             }
         } onCancel: {
             turnAway(id)
