@@ -121,13 +121,45 @@ extension OpenPage {
 
     // MARK: Acting
 
-    /// - Parameter count: 2 for a double click.
-    func click(at point: Point, count: Int = 1, _ deadline: Deadline) async throws {
-        try await mouse(.mouseMoved, at: point, count: 0, deadline)
-        for number in 1...count {
-            try await mouse(.mousePressed, at: point, count: number, deadline)
-            try await mouse(.mouseReleased, at: point, count: number, deadline)
+    /// Clicks an element, and nothing else: when the page has put something in its place on the mouse's way there, the press
+    /// comes to nothing, and the element is waited for once more.
+    ///
+    /// - Parameters:
+    ///   - point: where ``ready(_:_:in:_:)`` has found it.
+    ///   - count: 2 for a double click.
+    func click(
+        _ selector: String, at point: Point, count: Int = 1, in frame: Frame, _ deadline: Deadline
+    ) async throws {
+        var point = point
+        var misses = 0
+        do {
+            while try await press(selector, at: point, in: frame, deadline) == .missed {
+                misses += 1
+                _ = try await call("endGuard", [], in: frame, as: Bool.self, deadline)
+                point = try await ready(selector, .click, in: frame, deadline)
+            }
+        } catch  where misses > 0 && deadline.isOver {
+            throw Self.failure(selector, "moving", nil, deadline)
         }
+        for number in 1..<count {
+            try await mouse(.mousePressed, at: point, count: number + 1, deadline)
+            try await mouse(.mouseReleased, at: point, count: number + 1, deadline)
+        }
+    }
+
+    private enum Press { case arrived, missed }
+
+    /// Moves the mouse, presses and releases.
+    private func press(
+        _ selector: String, at point: Point, in frame: Frame, _ deadline: Deadline
+    ) async throws -> Press {
+        _ = try await call("guard", [.text(selector)], in: frame, as: Bool.self, deadline)
+        try await mouse(.mouseMoved, at: point, count: 0, deadline)
+        try await mouse(.mousePressed, at: point, count: 1, deadline)
+        // Now, since the release may lead to another page.
+        let isMissed = try await call("isMissed", [], in: frame, as: Bool.self, deadline)
+        try await mouse(.mouseReleased, at: point, count: 1, deadline)
+        return isMissed ? .missed : .arrived
     }
 
     private func mouse(

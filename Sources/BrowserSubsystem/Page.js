@@ -12,8 +12,7 @@
     async ready(selector, need, milliseconds) {
         const end = performance.now() + milliseconds;
         let flaw = { why: 'missing' };
-        let isDrawn = true;
-        for (let before = null; performance.now() < end; isDrawn = await this.frame()) {
+        for (let before = null; performance.now() < end; await this.frame()) {
             const element = document.querySelector(selector);
             if (!element) { flaw = { why: 'missing' }; before = null; continue; }
             if (!this.isVisible(element)) { flaw = { why: 'hidden' }; before = null; continue; }
@@ -23,10 +22,11 @@
                 element.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' });
                 flaw = { why: 'moving' }; before = null; continue;
             }
-            const same = before && before.element === element &&
+            const times = this.animationTimes(element);
+            const rests = before && before.element === element &&
                 ['x', 'y', 'width', 'height'].every(side => before.box[side] === box[side]) &&
-                !this.isAboutToMove(element, isDrawn);
-            if (!same) { flaw = { why: 'moving' }; before = { element, box }; continue; }
+                [...times].every(([one, time]) => before.times.has(one) && before.times.get(one) !== time);
+            if (!rests) { flaw = { why: 'moving' }; before = { element, box, times }; continue; }
             const point = this.middle(element, box);
             if (!need.hit) return point;
             const hit = this.hit(point);
@@ -36,12 +36,49 @@
         return flaw;
     },
 
-    // Whether an animation of an element, or of what holds it, goes on though the element stands still: it has not begun, or
-    // the page was not drawn meanwhile, as on a machine that is very busy.
-    isAboutToMove(element, isDrawn) {
-        return document.getAnimations().some(one =>
-            (one.pending || !isDrawn) && one.playState === 'running' && one.effect && one.effect.target &&
-            one.effect.target.contains(element));
+    // How far each animation is that runs by the clock, of an element or of what holds it. An element that stands still is at
+    // rest only when they have gone on meanwhile: one may just begin, or the page not be drawn, as on a machine that is very busy.
+    animationTimes(element) {
+        const running = document.getAnimations().filter(one =>
+            one.playState === 'running' && one.playbackRate !== 0 && one.timeline instanceof DocumentTimeline &&
+            one.effect && one.effect.target && one.effect.target.contains(element));
+        return new Map(running.map(one => [one, one.currentTime]));
+    },
+
+    // Sees to it that the next press of the mouse arrives at an element, or at nothing: the page may change while the mouse is on
+    // its way.
+    guard(selector) {
+        this.endGuard();
+        const kinds = ['pointerdown', 'mousedown', 'pointerup', 'mouseup', 'click', 'dblclick'];
+        const guard = {
+            isMissed: null,
+            end: () => { for (const kind of kinds) window.removeEventListener(kind, look, true); },
+        };
+        const look = event => {
+            if (!event.isTrusted) return;
+            // The first decides: what the press itself changes is the page's affair.
+            guard.isMissed ??= !this.receives(document.querySelector(selector), event.composedPath()[0]);
+            if (!guard.isMissed) return;
+            event.preventDefault();
+            event.stopImmediatePropagation();
+        };
+        for (const kind of kinds) window.addEventListener(kind, look, true);
+        this.guarding = guard;
+        return true;
+    },
+
+    // Whether the press arrived elsewhere: then the guard lasts until the mouse is released. A page that keeps its presses to
+    // itself, so that none is seen here, gets them.
+    isMissed() {
+        const isMissed = this.guarding?.isMissed === true;
+        if (!isMissed) this.endGuard();
+        return isMissed;
+    },
+
+    endGuard() {
+        this.guarding?.end();
+        this.guarding = null;
+        return true;
     },
 
     // Waits until an element is as wanted. Yields {} or {why}.
@@ -77,11 +114,11 @@
         return {};
     },
 
-    // The next picture of the page; a page that is not drawn goes on by the clock. Yields whether it was drawn.
+    // The next picture of the page; a page that is not drawn goes on by the clock.
     frame() {
         return new Promise(resolve => {
-            const timer = setTimeout(() => resolve(false), 500);
-            requestAnimationFrame(() => { clearTimeout(timer); resolve(true); });
+            const timer = setTimeout(resolve, 500);
+            requestAnimationFrame(() => { clearTimeout(timer); resolve(); });
         });
     },
 
@@ -114,6 +151,7 @@
 
     // Whether what is hit at a point hands a click on to the element: itself, what it holds, or its label.
     receives(element, hit) {
+        if (!element) return false;
         for (let one = hit; one; one = one.parentNode || one.host) if (one === element) return true;
         const label = hit && hit.closest && hit.closest('label');
         return Boolean(label && label.control === element);

@@ -146,13 +146,15 @@ struct ScriptRun: Sendable {
         case .click(let selector, let count):
             let point = try await page.ready(selector, .click, in: frame, deadline)
             try await act()
-            try await page.leading(deadline) { try await page.click(at: point, count: count, deadline) }
+            try await page.leading(deadline) {
+                try await page.click(selector, at: point, count: count, in: frame, deadline)
+            }
             if point.saves { page.watch.expectFile() }
         case .type(let selector, let text, let clear):
             let point = try await page.ready(selector, .click, in: frame, deadline)
             try await act()
             try await page.leading(deadline) {
-                try await page.click(at: point, deadline)
+                try await page.click(selector, at: point, in: frame, deadline)
                 if clear { try await page.clear(selector, in: frame, deadline) }
                 try await page.type(text, deadline)
             }

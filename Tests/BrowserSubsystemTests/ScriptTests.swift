@@ -62,6 +62,27 @@ extension BrowserTests {
                 ])
         }
 
+        @Test("A click that would arrive at something else, which the page has put in the way, is made again")
+        func dodging() async throws {
+            let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
+            let output = try await desk.script(
+                server.url("actions"), .click(selector: "#dodging", count: 1),
+                .evaluate(expression: "document.getElementById('log').textContent.trim()"))
+            #expect(output.steps[2].value.string == "click:dodging:true")
+        }
+
+        @Test("An element that is never where the mouse comes is not clicked, nor what lies beneath it")
+        func shy() async throws {
+            let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
+            let steps = [
+                ScriptStep(.goto(url: server.url("actions") + "#shy", until: .load, selector: nil)),
+                ScriptStep(.click(selector: "#shy", count: 1), timeoutMilliseconds: 2_000),
+            ]
+            let failure = try await desk.failure(ScriptParameters(steps))
+            #expect(failure.message.contains("step 2 of 2: click #shy"), "\(failure)")
+            #expect(failure.message.contains("does not come to rest"), "\(failure)")
+        }
+
         @Test(
             "An element that cannot be acted on fails the step, with the reason",
             arguments: [
