@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import Glibc
+import TestPatience
 import Testing
 
 /// Lends a new directory that the servers' users can reach, and sees that nothing of it is left behind.
@@ -47,13 +48,8 @@ func expectEventually(
     sourceLocation: SourceLocation = #_sourceLocation,
     _ condition: () async throws -> Bool
 ) async throws {
-    let deadline = ContinuousClock.now + limit
-    while try await !condition() {
-        guard ContinuousClock.now < deadline else {
-            Issue.record("not within \(limit): \(what)", sourceLocation: sourceLocation)
-            return
-        }
-        try await Task.sleep(for: .milliseconds(10))
+    do { try await eventually(what, within: limit, condition) } catch let error as NotInTime {
+        Issue.record("\(error)", sourceLocation: sourceLocation)
     }
 }
 

@@ -110,21 +110,21 @@ struct ClusterTests {
         _ children: [ChildProcess]
     ) async throws {
         let wanted = Set(jobs.map(\.key))
-        let deadline = ContinuousClock.now + .seconds(60)
-        while !wanted.isSubset(of: Set(fleet.mailbox.now.results.compactMap(\.key))) {
-            guard ContinuousClock.now < deadline else {
-                let missing = wanted.subtracting(fleet.mailbox.now.results.compactMap(\.key))
-                let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers", "leader", "online"]
-                let node = try #require(cluster.nodes.first { $0.isRunning })
-                let queues = try await node.control(["list_queues"] + columns)
-                let channels = try await node.control(["list_channels", "name", "connection", "messages_unconfirmed"])
-                let counts = try await fleet.store.counts(subsystem: "api").mapValues(\.jobs)
-                throw NotInTime(
-                    "\(missing.count) of \(wanted.count) results did not come, \(missing.sorted().prefix(5)) among them; "
-                        + "the ledger has \(counts); the queues are\n\(queues)\(channels)"
-                        + children.map { String($0.capturedOutput.suffix(4_000)) }.joined(separator: "\n--\n"))
+        do {
+            try await fleet.mailbox.wait(for: "each result", within: .seconds(60)) {
+                wanted.isSubset(of: Set($0.results.compactMap(\.key)))
             }
-            try await Task.sleep(for: .milliseconds(20))
+        } catch is NotInTime {
+            let missing = wanted.subtracting(fleet.mailbox.now.results.compactMap(\.key))
+            let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers", "leader", "online"]
+            let node = try #require(cluster.nodes.first { $0.isRunning })
+            let queues = try await node.control(["list_queues"] + columns)
+            let channels = try await node.control(["list_channels", "name", "connection", "messages_unconfirmed"])
+            let counts = try await fleet.store.counts(subsystem: "api").mapValues(\.jobs)
+            throw NotInTime(
+                "\(missing.count) of \(wanted.count) results did not come, \(missing.sorted().prefix(5)) among them; "
+                    + "the ledger has \(counts); the queues are\n\(queues)\(channels)"
+                    + children.map { String($0.capturedOutput.suffix(4_000)) }.joined(separator: "\n--\n"))
         }
         let contents = fleet.mailbox.now
         #expect(Set(contents.results.compactMap(\.key)) == wanted)
