@@ -30,9 +30,10 @@ extension BrowserTests {
             var parameters = Desk.parameters(server.url("tall"), [.click(selector: "#nowhere", count: 1)])
             parameters.steps[1].timeoutMilliseconds = 500
             let failure = try await desk.failure { try await desk.script(parameters, key: "failed/step") }
+            #expect(failure.message.contains("step 2 of 2: click #nowhere"), "\(failure)")
             let path = try #require(failure.message.split(separator: "screenshot: ").last.map(String.init))
-            let picture = Picture(path: try desk.file(path))
-            #expect(try await picture.pixels([(10, 10)]) == [[255, 0, 0]])
+            let pixels = try await Picture(path: try desk.file(path)).pixels([(10, 10)])
+            #expect(pixels == [[255, 0, 0]], "\(failure)")
         }
 
         @Test("Without its claim a script does nothing that has an effect")
