@@ -21,7 +21,7 @@ public struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible 
         case decoding
         /// The URL or a setting makes no sense.
         case invalidConfiguration
-        /// The pool, connection or session has been closed.
+        /// The pool, connection or session has been closed. After an end that had a reason, callers get the reason instead.
         case closed
         /// The task was cancelled; its statement was not applied.
         case cancelled

@@ -105,7 +105,7 @@ struct NotificationsTests {
             try await eventually("the lock is free") {
                 try await pool.execute(sql("select pg_try_advisory_xact_lock(5)")).single().get(0)
             }
-            #expect(try await failure { try await session.execute(sql("select 1")) }.kind == .closed)
+            #expect(try await failure { try await session.execute(sql("select 1")) }.kind == .connectionLost)
             let again = try await dedicated.connect()
             #expect(try await again.execute(sql("select 1")).single().get(0) == 1)
             await dedicated.close()
@@ -127,11 +127,22 @@ struct NotificationsTests {
         }
     }
 
-    @Test("connect() says why it cannot")
+    /// The refusal may come before the caller stands in line, and after.
+    @Test("connect() says why it cannot, however soon it is refused")
     func dedicatedRefused() async throws {
-        let dedicated = PostgresDedicated(
-            configuration: try PostgresConfiguration(url: "postgres://gaia:x@127.0.0.1:1/none"), logger: quietLogger())
-        #expect(try await failure { try await dedicated.connect() }.kind == .unavailable)
+        // Nothing listens on a port that only the system may take.
+        let configuration = try PostgresConfiguration(url: "postgresql://nobody@127.0.0.1:1/none")
+        try await withThrowingDiscardingTaskGroup { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    let dedicated = PostgresDedicated(configuration: configuration, logger: quietLogger())
+                    for _ in 0..<200 {
+                        let error = try await failure { _ = try await dedicated.connect() }
+                        try #require(error.kind == .unavailable && error.isTransient, "\(error)")
+                    }
+                }
+            }
+        }
     }
 
     @Test("A quiet dedicated connection is asked for a sign of life and stays")
