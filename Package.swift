@@ -217,11 +217,19 @@ let package = Package(
 
         // Tests, and what they are written with.
         .target(name: "TestPatience", path: "Tests/TestPatience", swiftSettings: strict),
-        house("FleetTestKit", fleet + ["FleetWorker", "FleetDispatcher", "FleetStack", "TestPatience"]),
+        .target(name: "TestSockets", dependencies: ["SystemThreads"], path: "Tests/TestSockets", swiftSettings: strict),
+        .target(
+            name: "RawAMQP", dependencies: ["AMQPClient", "TestSockets"], path: "Tests/RawAMQP", swiftSettings: strict),
+        house(
+            "FleetTestKit",
+            fleet + ["FleetWorker", "FleetDispatcher", "FleetStack", "SystemThreads", "TestPatience", "TestSockets"]),
         tests("AddressPolicyTests", ["AddressPolicy"]),
         tests(
-            "CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack", "TestPatience"], exclude: ["Resources"]),
-        tests("AMQPClientTests", ["AMQPClient", "FleetModel", "FleetStack", "TestPatience", log]),
+            "CurlClientTests", ["CurlClient", "AddressPolicy", "FleetStack", "TestPatience", "TestSockets"],
+            exclude: ["Resources"]),
+        tests(
+            "AMQPClientTests",
+            ["AMQPClient", "FleetModel", "FleetStack", "RawAMQP", "SystemThreads", "TestPatience", "TestSockets", log]),
         tests("PostgresClientTests", ["PostgresClient", "FleetStack", "TestPatience", log]),
         tests("RootedFilesTests", ["RootedFiles", "FleetStack"]),
         tests("DocumentStreamsTests", ["DocumentStreams", "FleetStack"]),
@@ -247,7 +255,9 @@ let package = Package(
             "ProcessSubsystemTests", ["ProcessSubsystem", "ProcessLoad", "FleetModel", "RootedFiles"],
             exclude: ["Resources"]),
         tests("DevToolsTests", ["DevTools"]),
-        .target(name: "PageServer", path: "Tests/PageServer", swiftSettings: strict),
+        .target(
+            name: "PageServer", dependencies: ["SystemThreads", "TestSockets"], path: "Tests/PageServer",
+            swiftSettings: strict),
         tests("EgressProxyTests", ["EgressProxy", "AddressPolicy", "FleetStack", "PageServer", "TestPatience"]),
         // A worker with a pool of browsers that is killed while it uses them.
         .executableTarget(
@@ -257,7 +267,7 @@ let package = Package(
             "BrowserPoolTests",
             [
                 "BrowserPool", "BrowserLoad", "DevTools", "EgressProxy", "AddressPolicy", "FleetStack", "PageServer",
-                "browser-worker", "TestPatience",
+                "browser-worker", "TestPatience", "TestSockets",
             ]),
         tests("NetworkClientTests", ["NetworkClient", "FleetStack", "TestPatience"], exclude: ["Resources"]),
         tests(
@@ -270,10 +280,10 @@ let package = Package(
             "BrowserSubsystemTests",
             [
                 "BrowserSubsystem", "BrowserPool", "DevTools", "AddressPolicy", "FleetModel", "FleetStack",
-                "RootedFiles", "TestPatience",
+                "RootedFiles", "TestPatience", "TestSockets",
                 metrics, metricsTestKit,
             ], exclude: ["Resources"]),
-        tests("FleetStackTests", ["FleetStack", "TestPatience"]),
+        tests("FleetStackTests", ["FleetStack", "TestPatience", "TestSockets"]),
         tests("FleetModelTests", ["FleetModel"]),
         tests("FleetConfigurationTests", ["FleetConfiguration", "FleetStack"]),
         tests("FleetBrokerTests", ["FleetBroker", "FleetModel", "FleetTestKit", "AMQPClient"]),
@@ -298,7 +308,7 @@ let package = Package(
             "APISubsystemTests",
             [
                 "APISubsystem", "AddressPolicy", "CurlClient", "FleetModel", "FleetStack", "RootedFiles", "CHTTPFloor",
-                "TestPatience",
+                "TestPatience", "TestSockets",
                 metricsTestKit,
             ], exclude: ["Resources"]),
         // A worker process whose jobs hold locks, for the tests that kill and stop it.
@@ -310,7 +320,7 @@ let package = Package(
             "FleetTests",
             fleet + [
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "FleetHTTP", "FleetStack", "APISubsystem",
-                "CurlClient", "ProfileReports", "TestPatience",
+                "CurlClient", "ProfileReports", "RawAMQP", "TestPatience", "TestSockets",
             ], exclude: ["Resources"]),
         tests(
             "FleetDoctorTests",
@@ -319,7 +329,7 @@ let package = Package(
                 "FleetTestKit", "FleetWorker", "FleetDispatcher", "TestPatience",
             ]),
         tests("FleetTopTests", ["FleetTop", "FleetStore", "FleetBroker"]),
-        tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack"]),
+        tests("FleetChaosTests", ["FleetChaos", "FleetModel", "FleetStack", "SystemThreads", "TestSockets"]),
         tests("FleetSimulationTests", ["FleetStore", "FleetModel", "PostgresClient", log]),
         tests("FleetDemoTargetTests", ["FleetDemoTarget", "CurlClient", "TestPatience", log, lifecycle]),
     ]

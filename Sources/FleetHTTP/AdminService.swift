@@ -159,12 +159,7 @@ public final class AdminService: Service {
     }
 
     private func refusal(_ request: Request) -> Response? {
-        guard let token = configuration.token else { return nil }
-        let scheme = "bearer "
-        let shown = request.headers[.authorization] ?? ""
-        if shown.lowercased().hasPrefix(scheme), token.matches(Array(shown.utf8.dropFirst(scheme.utf8.count))) {
-            return nil
-        }
+        guard let token = configuration.token, token.verdict(on: request.headers) != .shown else { return nil }
         var response = Self.text(
             .unauthorized, "show the token of admin.token or admin.token_file: Authorization: Bearer …\n")
         response.headers[.wwwAuthenticate] = "Bearer"

@@ -131,16 +131,12 @@ struct Responder: HTTPResponder {
     }
 
     private func authorize(_ request: Request) throws(Problem) {
-        let fields = request.headers[values: .authorization]
-        guard let field = fields.first else {
-            throw .unauthorized("send the token of this fleet (http.token): 'Authorization: Bearer TOKEN'")
-        }
-        let parts = field.split(separator: " ", maxSplits: 1)
-        guard fields.count == 1, parts.count == 2, parts[0].lowercased() == "bearer" else {
+        switch configuration.token.verdict(on: request.headers) {
+        case .shown: return
+        case .missing: throw .unauthorized("send the token of this fleet (http.token): 'Authorization: Bearer TOKEN'")
+        case .malformed:
             throw .unauthorized("the header must be one, as 'Authorization: Bearer TOKEN'", error: "invalid_request")
-        }
-        guard configuration.token.matches(Array(parts[1].utf8)) else {
-            throw .unauthorized("this is not the token of this fleet (http.token)", error: "invalid_token")
+        case .wrong: throw .unauthorized("this is not the token of this fleet (http.token)", error: "invalid_token")
         }
     }
 

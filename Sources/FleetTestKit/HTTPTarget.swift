@@ -1,6 +1,6 @@
-import Dispatch
-import Glibc
+import SystemThreads
 import TestPatience
+import TestSockets
 
 /// An HTTP server of the test's own, which answers when the test says so.
 public final class HTTPTarget: Sendable {
@@ -12,10 +12,8 @@ public final class HTTPTarget: Sendable {
         public let at: ContinuousClock.Instant
     }
 
-    /// Where it is reached.
-    public let url: String
     private let arrived = Watched<[Request]>([])
-    private let descriptor: Int32
+    private let listener: LoopbackSocket
     private let answer: @Sendable (Request) async throws -> Int
 
     /// Serves for as long as `body` runs.
@@ -26,11 +24,12 @@ public final class HTTPTarget: Sendable {
         _ body: (HTTPTarget) async throws -> Value
     ) async throws -> Value {
         let target = try HTTPTarget(answer)
-        // Wakes the accepting thread with an error.
-        defer { shutdown(target.descriptor, Int32(SHUT_RDWR)) }
+        defer { target.listener.shutdown() }
         return try await body(target)
     }
 
+    /// Where it is reached.
+    public var url: String { "http://127.0.0.1:\(listener.port)/" }
     public var requests: [Request] { arrived.value }
 
     @discardableResult
@@ -42,39 +41,27 @@ public final class HTTPTarget: Sendable {
 
     private init(_ answer: @escaping @Sendable (Request) async throws -> Int) throws {
         self.answer = answer
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = self.descriptor
-        let code = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(descriptor, address, length) | listen(descriptor, 128) | getsockname(descriptor, address, &length)
+        listener = try LoopbackSocket.listening()
+        try SystemThread.start("http-target") { [self] in
+            do {
+                while let connection = try listener.accept() {
+                    try SystemThread.start("http-target") {
+                        // A client may go at any time.
+                        try? self.serve(connection)
+                    }
+                }
+            } catch {
+                preconditionFailure("the test's HTTP target: \(error)")
             }
-        }
-        guard code == 0 else { throw NotInTime("the test's HTTP target could not listen") }
-        url = "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/"
-        DispatchQueue(label: "http-target").async { [self] in
-            while true {
-                let connection = accept(descriptor, nil, nil)
-                if connection < 0 { break }
-                DispatchQueue.global().async { self.serve(connection) }
-            }
-            close(descriptor)
         }
     }
 
-    private func serve(_ connection: Int32) {
+    private func serve(_ connection: LoopbackSocket) throws {
         var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 4_096)
         while !bytes.suffix(4).elementsEqual("\r\n\r\n".utf8) {
-            let count = recv(connection, &buffer, buffer.count, 0)
-            guard count > 0 else {
-                close(connection)
-                return
-            }
-            bytes += buffer[..<count]
+            let piece = try connection.receive(atMost: 4_096)
+            if piece.isEmpty { return }
+            bytes += piece
         }
         let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\r\n")
         func field(_ name: String) -> String {
@@ -87,10 +74,9 @@ public final class HTTPTarget: Sendable {
             requests.append(request)
         }
         Task { [arrival = request] in
-            defer { close(connection) }
             let status = try await answer(arrival)
             let text = "HTTP/1.1 \(status) Said\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-            _ = text.withCString { send(connection, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
+            try connection.send(Array(text.utf8))
         }
     }
 }

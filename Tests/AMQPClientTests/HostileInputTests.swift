@@ -1,4 +1,5 @@
 import AMQPClient
+import RawAMQP
 import Testing
 
 /// Messages that no decent client would send must not hurt the one who gets them.
@@ -9,7 +10,8 @@ import Testing
         _ configuration: AMQPConfiguration, flags: UInt16, properties: [UInt8]
     ) async throws -> AMQPDelivery {
         try await AMQPSession.withConnection(configuration) { try await $0.declare(topology) }
-        try RawPublisher(configuration).publish(queue: "q", flags: flags, properties: properties, body: [1, 2])
+        try await RawPublisher(configuration).publish(
+            exchange: "", routingKey: "q", properties: Wire.int16(flags) + properties, body: [1, 2])
         return try await withConsumer(configuration, [AMQPSubscription(queue: "q", prefetch: 1)]) { consumer in
             let delivery = try #require(try await consumer.take(1).first)
             consumer.acknowledge([delivery.tag])

@@ -1,6 +1,7 @@
 import FleetModel
 import Foundation
 import Synchronization
+import TestSockets
 import Testing
 
 @testable import APISubsystem
@@ -196,10 +197,10 @@ extension ServerTests {
 
         @Test("A port on which nobody listens counts, a call that gave it no time does not")
         func connections() async throws {
-            let port = try ClosedPort()
+            let port = try LoopbackSocket.bound()
             let url = try await WebService.shared.value.url
             try await withAPI(try settings()) { api async throws in
-                let calls = RequestParameters(url: "http://127.0.0.1:\(port.number)/")
+                let calls = RequestParameters(url: "http://127.0.0.1:\(port.port)/")
                 for _ in 0..<5 { #expect(try await api.failure(calls).code == "api.connect") }
                 #expect(try await api.failure(calls).code == "api.circuit-open")
                 let hasty = RequestParameters(url: "\(url)/silence", timeoutMilliseconds: 5)

@@ -3,6 +3,7 @@ import FleetModel
 import Foundation
 import Metrics
 import MetricsTestKit
+import TestSockets
 import Testing
 
 extension ServerTests {
@@ -17,8 +18,8 @@ extension ServerTests {
                 do { _ = try await api.call(RequestParameters(url: "\(url)/\(path)")) } catch is JobFailure {}
             }
             _ = try await api.failure(RequestParameters(url: "http://10.0.0.1/"))
-            let port = try ClosedPort()
-            for _ in 0..<3 { _ = try await api.failure(RequestParameters(url: "http://127.0.0.1:\(port.number)/")) }
+            let port = try LoopbackSocket.bound()
+            for _ in 0..<3 { _ = try await api.failure(RequestParameters(url: "http://127.0.0.1:\(port.port)/")) }
             await api.close()
             withExtendedLifetime(port) {}
 

@@ -2,6 +2,7 @@ import FleetStack
 import Foundation
 import Glibc
 import TestPatience
+import TestSockets
 
 /// The real nginx, on free ports, with everything it needs in a directory of its own; one process, ended with this one.
 final class Nginx: Sendable {
@@ -58,8 +59,8 @@ final class Nginx: Sendable {
 
     /// Two that were free just now.
     private static func ports() throws -> (UInt16, UInt16) {
-        let (first, second) = (try ClosedPort(), try ClosedPort())
-        return withExtendedLifetime((first, second)) { (first.number, second.number) }
+        let (first, second) = (try LoopbackSocket.bound(), try LoopbackSocket.bound())
+        return withExtendedLifetime((first, second)) { (first.port, second.port) }
     }
 
     private static func configuration(_ port: UInt16, _ securePort: UInt16) -> String {

@@ -1,6 +1,7 @@
 import APISubsystem
 import FleetModel
 import Foundation
+import TestSockets
 import Testing
 
 @Suite("Parameters of api.request.v1")
@@ -177,8 +178,8 @@ extension ServerTests {
 
         @Test("A port on which nobody listens may be listened to later")
         func refusedConnection() async throws {
-            let port = try ClosedPort()
-            let end = try await failure(RequestParameters(url: "http://127.0.0.1:\(port.number)/"))
+            let port = try LoopbackSocket.bound()
+            let end = try await failure(RequestParameters(url: "http://127.0.0.1:\(port.port)/"))
             #expect((end.kind, end.code) == (.transient, "api.connect"))
             withExtendedLifetime(port) {}
         }

@@ -2,6 +2,7 @@ import BrowserPool
 import DevTools
 import Glibc
 import PageServer
+import TestSockets
 import Testing
 
 extension Browsers {
@@ -107,19 +108,8 @@ extension Browsers {
 
     @Test("Nothing goes by UDP, nor past the gate by TCP: neither WebRTC nor WebTransport")
     func datagrams() async throws {
-        let receiver = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        defer { close(receiver) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(receiver, $0, length) == 0 && getsockname(receiver, $0, &length) == 0
-            }
-        }
-        #expect(isBound)
-        let port = UInt16(bigEndian: address.sin_port)
+        let receiver = try LoopbackSocket.bound(datagrams: true)
+        let port = receiver.port
         try await PageServer.with(host: "127.0.0.2") { _ in
             .page("secret")
         } _: { forbidden in
@@ -155,7 +145,6 @@ extension Browsers {
             }
             #expect(forbidden.acceptedCount == 0)
         }
-        var byte: UInt8 = 0
-        #expect(recv(receiver, &byte, 1, 0) < 0 && errno == EAGAIN, "a datagram came")
+        #expect(throws: SocketFailure(call: "recv", code: EAGAIN), "a datagram came") { try receiver.receive() }
     }
 }

@@ -2,6 +2,7 @@ import DevTools
 import FleetModel
 import Foundation
 import TestPatience
+import TestSockets
 import Testing
 
 @testable import BrowserSubsystem
@@ -108,11 +109,11 @@ extension BrowserTests {
             ])
         func unreachable(_ url: String, _ code: String, _ kind: JobFailure.Kind) async throws {
             let (desk, server) = (try Desk.shared, try await PageServer.shared.value)
-            let port = try ClosedPort()
+            let port = try LoopbackSocket.bound()
             defer { withExtendedLifetime(port) {} }
             let real =
                 switch url {
-                case "CLOSED": "http://127.0.0.1:\(port.number)/"
+                case "CLOSED": "http://127.0.0.1:\(port.port)/"
                 case "ATTACHMENT": server.url("attachment")
                 default: url
                 }

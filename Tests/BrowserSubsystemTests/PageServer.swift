@@ -1,6 +1,7 @@
 import FleetStack
 import Foundation
 import TestPatience
+import TestSockets
 
 struct Failure: Error, CustomStringConvertible {
     let description: String
@@ -53,64 +54,12 @@ final class PageServer: Sendable {
         return try JSONDecoder().decode([Asked].self, from: answer[body...])
     }
 
-    /// On a thread of its own, since it blocks; the server answers this at once.
+    /// The server answers this at once.
     private static func exchange(_ request: String, port: Int) async throws -> Data {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread {
-                continuation.resume(with: Result { try blockingExchange(request, port: port) })
-            }.start()
+        try await onThread {
+            let connection = try LoopbackSocket.connected(to: UInt16(port))
+            try connection.send(Array(request.utf8))
+            return Data(try connection.receiveToEnd())
         }
     }
-
-    private static func blockingExchange(_ request: String, port: Int) throws -> Data {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard descriptor >= 0 else { throw Failure("socket: \(errno)") }
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        address.sin_port = UInt16(port).bigEndian
-        let isConnected = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                connect(descriptor, address, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-            }
-        }
-        guard isConnected else { throw Failure("connect: \(errno)") }
-        let bytes = Array(request.utf8)
-        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
-            throw Failure("send: \(errno)")
-        }
-        var answer = Data()
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
-        while true {
-            let count = recv(descriptor, &buffer, buffer.count, 0)
-            if count == 0 { return answer }
-            guard count > 0 else { throw Failure("recv: \(errno)") }
-            answer.append(contentsOf: buffer[0..<count])
-        }
-    }
-}
-
-/// A port on which nobody listens, kept from others for as long as this object lives.
-final class ClosedPort: Sendable {
-    let number: UInt16
-    private let descriptor: Int32
-
-    init() throws {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        self.descriptor = descriptor
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                bind(descriptor, address, length) == 0 && getsockname(descriptor, address, &length) == 0
-            }
-        }
-        number = UInt16(bigEndian: address.sin_port)
-        guard isBound else { throw Failure("bind: \(errno)") }
-    }
-
-    deinit { close(descriptor) }
 }

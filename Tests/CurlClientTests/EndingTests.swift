@@ -1,6 +1,7 @@
 import CurlClient
 import Glibc
 import TestPatience
+import TestSockets
 import Testing
 
 extension ServerTests {
@@ -43,20 +44,9 @@ extension ServerTests {
         @Test("when nobody answers the call", .timeLimit(.minutes(1)))
         func unanswered() async throws {
             // A listener whose backlog is full: further connections get no answer at all.
-            let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            defer { close(listener) }
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            withUnsafeMutablePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                    _ = bind(listener, address, length)
-                    _ = listen(listener, 0)
-                    _ = getsockname(listener, address, &length)
-                }
-            }
-            let url = "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))/"
+            let listener = try LoopbackSocket.listening(backlog: 0)
+            defer { listener.shutdown() }
+            let url = "http://127.0.0.1:\(listener.port)/"
             try await withClient { client async throws in
                 try await withThrowingTaskGroup(of: CurlError.self) { group in
                     for _ in 0..<8 {

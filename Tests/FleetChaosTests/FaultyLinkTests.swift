@@ -1,5 +1,6 @@
-import Dispatch
 import Glibc
+import SystemThreads
+import TestSockets
 import Testing
 
 @testable import FleetChaos
@@ -8,15 +9,13 @@ import Testing
 struct FaultyLinkTests {
     /// An echo server and a client of it by way of a link.
     private func use(_ body: @escaping @Sendable (FaultyLink, Wire) async throws -> Void) async throws {
-        let listener = try Listener()
-        async let echoing: Void = blocking { listener.echo() }
-        let link = try await FaultyLink.start(to: listener.port)
-        let wire = try Wire(port: link.port)
+        let listener = try LoopbackSocket.listening()
+        async let echoing: Void = onThread { try echo(listener) }
+        let link = try await FaultyLink.start(to: Int(listener.port))
         let result: Result<Void, any Error>
-        do { result = .success(try await body(link, wire)) } catch { result = .failure(error) }
-        wire.close()
+        do { result = .success(try await body(link, try Wire(port: link.port))) } catch { result = .failure(error) }
         try await link.close()
-        listener.close()
+        listener.shutdown()
         try await echoing
         try result.get()
     }
@@ -68,129 +67,35 @@ struct FaultyLinkTests {
             #expect(try await wire.receive(1) == [1])
             #expect(link.connections == 1)
             #expect(link.reset() == 1)
-            #expect(try await wire.failure() == ECONNRESET)
+            await #expect(throws: SocketFailure(call: "recv", code: ECONNRESET)) { try await wire.receive(1) }
             let next = try Wire(port: link.port)
             try await next.send([2])
             #expect(try await next.receive(1) == [2])
-            next.close()
         }
     }
 }
 
 /// Accepts one connection after the other, each on a thread of its own, and sends back what comes.
-private final class Listener: Sendable {
-    let port: Int
-    private let descriptor: Int32
-
-    init() throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = loopback(0)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = self.descriptor
-        let code = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) | listen(descriptor, 16) | getsockname(descriptor, $0, &length)
-            }
+private func echo(_ listener: LoopbackSocket) throws {
+    while let connection = try listener.accept() {
+        try SystemThread.start("echo") {
+            // Its end may be an error: that is what is tested.
+            while let bytes = try? connection.receive(), !bytes.isEmpty { try? connection.send(bytes) }
         }
-        guard code == 0 else { throw SocketError(code: errno) }
-        port = Int(UInt16(bigEndian: address.sin_port))
-    }
-
-    func echo() {
-        while true {
-            let connection = accept(descriptor, nil, nil)
-            if connection < 0 { return }
-            DispatchQueue.global().async {
-                var buffer = [UInt8](repeating: 0, count: 1 << 16)
-                while true {
-                    let count = recv(connection, &buffer, buffer.count, 0)
-                    if count <= 0 || Glibc.send(connection, buffer, count, Int32(MSG_NOSIGNAL)) != count { break }
-                }
-                Glibc.close(connection)
-            }
-        }
-    }
-
-    func close() {
-        shutdown(descriptor, Int32(SHUT_RDWR))
-        Glibc.close(descriptor)
     }
 }
 
 /// A client's end of a connection; what blocks does so off the cooperative pool.
 private struct Wire: Sendable {
-    private let descriptor: Int32
+    private let socket: LoopbackSocket
 
-    init(port: Int) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var limit = timeval(tv_sec: 20, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var address = loopback(UInt16(port))
-        let descriptor = self.descriptor
-        let code = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard code == 0 else { throw SocketError(code: errno) }
-    }
+    init(port: Int) throws { socket = try .connected(to: UInt16(port)) }
 
-    func send(_ bytes: [UInt8]) async throws {
-        try await blocking {
-            var sent = 0
-            while sent < bytes.count {
-                let count = bytes[sent...].withUnsafeBytes {
-                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-                }
-                guard count > 0 else { throw SocketError(code: errno) }
-                sent += count
-            }
-        }
-    }
+    func send(_ bytes: [UInt8]) async throws { try await onThread { try socket.send(bytes) } }
 
-    func receive(_ count: Int) async throws -> [UInt8] {
-        try await blocking {
-            var bytes: [UInt8] = []
-            var buffer = [UInt8](repeating: 0, count: 1 << 16)
-            while bytes.count < count {
-                let got = recv(descriptor, &buffer, min(buffer.count, count - bytes.count), 0)
-                guard got > 0 else { throw SocketError(code: errno) }
-                bytes += buffer[..<got]
-            }
-            return bytes
-        }
-    }
+    func receive(_ count: Int) async throws -> [UInt8] { try await onThread { try socket.receive(exactly: count) } }
 
     func isSilent(for time: Duration) async throws -> Bool {
-        try await blocking {
-            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            return poll(&entry, 1, Int32(time / .milliseconds(1))) == 0
-        }
-    }
-
-    /// The error by which the connection ends.
-    func failure() async throws -> Int32 {
-        try await blocking {
-            var byte: UInt8 = 0
-            return recv(descriptor, &byte, 1, 0) < 0 ? errno : 0
-        }
-    }
-
-    func close() { Glibc.close(descriptor) }
-}
-
-private struct SocketError: Error { let code: Int32 }
-
-private func loopback(_ port: UInt16) -> sockaddr_in {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = inet_addr("127.0.0.1")
-    return address
-}
-
-private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+        try await onThread { !socket.isReadable(within: time) }
     }
 }

@@ -2,6 +2,7 @@ import FleetStack
 import Foundation
 import Glibc
 import TestPatience
+import TestSockets
 import Testing
 
 /// Lends a new directory that the servers' users can reach, and sees that nothing of it is left behind.
@@ -59,20 +60,15 @@ func port(of url: String) throws -> UInt16 {
 }
 
 /// Whether somebody accepts connections there.
-func accepts(_ port: UInt16, at host: UInt32 = 0x7F00_0001) -> Bool {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = host.bigEndian
-    return withUnsafePointer(to: address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
-        }
+func accepts(_ port: UInt16, at host: String = "127.0.0.1") throws -> Bool {
+    do {
+        _ = try LoopbackSocket.connected(to: port, at: host)
+        return true
+    } catch let error where error.code == ECONNREFUSED {
+        return false
     }
 }
 
 /// Whether somebody accepts connections on the loopback address, and nobody on another one of this machine: who listens on
 /// all addresses has the second too.
-func isOnLoopbackOnly(_ port: UInt16) -> Bool { accepts(port) && !accepts(port, at: 0x7F00_0002) }
+func isOnLoopbackOnly(_ port: UInt16) throws -> Bool { try accepts(port) && !accepts(port, at: "127.0.0.2") }

@@ -26,7 +26,7 @@ extension ServerTests {
                 try broker.kill()
                 #expect(broker.processID == 0)
                 #expect(!broker.isRunning)
-                #expect(!accepts(try port(of: url)))
+                #expect(try !accepts(port(of: url)))
                 try await broker.startAgain()
                 #expect(try await messages(management) == ["one"])
                 #expect(try await broker.control(["list_queues", "name"]).contains("kept"))
@@ -66,14 +66,14 @@ extension ServerTests {
                 let numbers = (all ?? [:]).filter { $0.key.hasSuffix("Port") }.compactMap { ($0.value as? NSNumber) }
                 let ports = Set(numbers.map { UInt16($0.intValue) })
                 #expect(ports.count == 6)
-                for port in ports { #expect(isOnLoopbackOnly(port), "\(port)") }
+                for port in ports { #expect(try isOnLoopbackOnly(port), "\(port)") }
 
                 let setting = "application:get_env(rabbit, heartbeat)."
                 #expect(try await broker.control(["eval", setting]).contains("{ok,7}"))
                 try await expectVerifiedTLS(broker)
 
                 try await broker.stop()
-                for port in ports { #expect(!accepts(port)) }
+                for port in ports { #expect(try !accepts(port)) }
                 #expect(processes(under: directory).isEmpty)
             }
         }

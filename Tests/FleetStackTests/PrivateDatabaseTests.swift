@@ -26,7 +26,7 @@ extension ServerTests {
                 #expect(try await database.psql("select n from kept order by n") == "1\n2\n3\n")
                 try await database.stop()
                 #expect(processes(under: directory).isEmpty)
-                #expect(!accepts(try port(of: url)))
+                #expect(try !accepts(port(of: url)))
             }
         }
 
@@ -43,7 +43,7 @@ extension ServerTests {
                     """
                 )
                 #expect(shown == "on on 1000 on 7168\n")
-                #expect(isOnLoopbackOnly(try port(of: database.url)))
+                #expect(try isOnLoopbackOnly(port(of: database.url)))
                 let stranger = try ChildProcess.start(
                     executable: "psql",
                     arguments: [database.url.replacing(database.password, with: "guess"), "-c", "select 1"],

@@ -43,8 +43,8 @@ extension ServerTests {
                 try await Stack.down(directory: directory, remove: true)
                 #expect(processes(under: directory).isEmpty)
                 #expect(!FileManager.default.fileExists(atPath: directory))
-                #expect(!accepts(try port(of: stack.broker.amqpURL)))
-                #expect(!accepts(try port(of: stack.database.url)))
+                #expect(try !accepts(port(of: stack.broker.amqpURL)))
+                #expect(try !accepts(port(of: stack.database.url)))
                 // That there is none is no error.
                 try await Stack.down(directory: directory, remove: true)
             }

@@ -4,6 +4,7 @@ import FleetBroker
 import FleetModel
 import FleetTestKit
 import FleetWorker
+import RawAMQP
 import Testing
 
 /// A message that no worker can take.
@@ -141,7 +142,7 @@ struct BadInputTests {
             case .raw(let properties, let body):
                 isRaw = true
                 try await RawPublisher(fleet.place.amqp).publish(
-                    routingKey: Work.type.name, properties: properties, body: body)
+                    exchange: "gaia.jobs", routingKey: Work.type.name, properties: properties, body: body)
             }
             try await fleet.enqueue(Work("after"), key: "after")
             #expect(try await fleet.mailbox.reply("before").outcome == "succeeded")

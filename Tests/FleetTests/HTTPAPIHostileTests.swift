@@ -4,6 +4,7 @@ import FleetModel
 import FleetTestKit
 import PostgresClient
 import TestPatience
+import TestSockets
 import Testing
 
 @Suite("HTTP API: hostile and unlucky clients", .timeLimit(.minutes(5)))
@@ -190,12 +191,13 @@ struct HTTPAPIHostileTests {
                 #expect(try await ask().hasPrefix("HTTP/1.1 400"))
                 // As many as there may be, and none of their bodies comes. One of them may itself be told to come again, by
                 // reason of a request of ours that is in hand just then: another takes its place.
-                var held: [RawHTTP.Connection] = []
+                var held: [LoopbackSocket] = []
                 let refused = try await eventually("a request that is told to come again") {
-                    held.removeAll(where: \.hasAnswer)
+                    held.removeAll { $0.isReadable(within: .zero) }
                     while held.count < HTTPConfiguration.bodiesInHandMax {
-                        held.append(try RawHTTP.Connection(port: port))
-                        held.last?.send(Array(head(length).utf8))
+                        let connection = try LoopbackSocket.connected(to: port)
+                        try connection.send(Array(head(length).utf8))
+                        held.append(connection)
                     }
                     let answer = try await ask()
                     return answer.hasPrefix("HTTP/1.1 503") ? answer : nil
@@ -205,7 +207,7 @@ struct HTTPAPIHostileTests {
                 try await eventually("a request that is served again") {
                     try await ask().hasPrefix("HTTP/1.1 400")
                 }
-                #expect(held.count { !$0.hasAnswer } == HTTPConfiguration.bodiesInHandMax - 1)
+                #expect(held.count { !$0.isReadable(within: .zero) } == HTTPConfiguration.bodiesInHandMax - 1)
             }
         }
     }

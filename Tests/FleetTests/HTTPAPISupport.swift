@@ -1,5 +1,4 @@
 import CurlClient
-import Dispatch
 import FleetHTTP
 import FleetModel
 import FleetStack
@@ -8,6 +7,7 @@ import Glibc
 import PostgresClient
 import ServiceLifecycle
 import TestPatience
+import TestSockets
 
 /// Dispatchers that serve HTTP, as processes of their own, and a worker in this one.
 struct HTTPFleet: Sendable {
@@ -133,77 +133,25 @@ enum RawHTTP {
     /// - Parameter keepsOpen: whether the sending half stays open while the answer is read.
     /// - Returns: all that came until the server closed the connection.
     static func exchange(_ bytes: [UInt8], port: UInt16, keepsOpen: Bool = true) async throws -> String {
-        try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async {
-                continuation.resume(with: Result { try blocking(bytes, port, keepsOpen) })
-            }
-        }
-    }
-
-    private static func blocking(_ bytes: [UInt8], _ port: UInt16, _ keepsOpen: Bool) throws -> String {
-        let connection = try Connection(port: port)
-        connection.send(bytes)
-        if !keepsOpen { connection.endSending() }
-        return try connection.readToEnd(after: bytes)
-    }
-
-    /// Open as long as it is held.
-    final class Connection: Sendable {
-        private let descriptor: Int32
-
-        init(port: UInt16) throws {
-            descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            var limit = timeval(tv_sec: 60, tv_usec: 0)
-            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = port.bigEndian
-            address.sin_addr.s_addr = inet_addr("127.0.0.1")
-            let code = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-                }
-            }
-            guard code == 0 else { throw NotInTime("nobody listens on port \(port)") }
-        }
-
-        deinit { close(descriptor) }
-
-        func send(_ bytes: [UInt8]) {
-            var sent = 0
-            while sent < bytes.count {
-                let count = bytes[sent...].withUnsafeBytes {
-                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-                }
-                // The server may answer and close before it has read everything.
-                if count <= 0 { break }
-                sent += count
-            }
-        }
-
-        /// Whether something came, or the end.
-        var hasAnswer: Bool {
-            var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-            return poll(&entry, 1, 0) > 0
-        }
-
-        func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
-
-        func readToEnd(after sent: [UInt8]) throws -> String {
+        try await onThread {
+            let connection = try LoopbackSocket.connected(to: port)
+            // The server may answer and close before it has read everything.
+            do { try connection.send(bytes) } catch let error where [EPIPE, ECONNRESET].contains(error.code) {}
+            if !keepsOpen { connection.endSending() }
             var answer: [UInt8] = []
-            var buffer = [UInt8](repeating: 0, count: 1 << 16)
             while true {
-                let count = recv(descriptor, &buffer, buffer.count, 0)
-                if count == 0 { break }
-                if count < 0 {
-                    if errno == EAGAIN {
-                        let texts = [sent, answer].map { String(decoding: $0, as: UTF8.self).debugDescription }
+                do {
+                    let piece = try connection.receive()
+                    if piece.isEmpty { break }
+                    answer += piece
+                } catch {
+                    if error.code == EAGAIN {
+                        let texts = [bytes, answer].map { String(decoding: $0, as: UTF8.self).debugDescription }
                         throw NotInTime(
                             "the connection to be closed after \(texts[0]), answered so far with \(texts[1])")
                     }
                     break
                 }
-                answer += buffer[..<count]
             }
             return String(decoding: answer, as: UTF8.self)
         }

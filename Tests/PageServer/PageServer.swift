@@ -1,5 +1,6 @@
-import Glibc
 import Synchronization
+import SystemThreads
+import TestSockets
 
 /// A server of pages on a port of 127.0.0.1, for tests: one thread per connection, one answer per request.
 public final class PageServer: Sendable {
@@ -21,18 +22,18 @@ public final class PageServer: Sendable {
 
     private struct State {
         var requests: [Request] = []
-        var connections: Set<Int32> = []
+        var connections: [ObjectIdentifier: LoopbackSocket] = [:]
         var acceptedCount = 0
         var isClosed = false
     }
 
-    public let port: UInt16
     /// 127.0.0.1 unless a test wants another.
     public let host: String
-    private let listener: Int32
+    private let listener: LoopbackSocket
     private let answer: @Sendable (Request) -> Answer?
     private let state = Mutex(State())
 
+    public var port: UInt16 { listener.port }
     public var url: String { "http://\(host):\(port)" }
     /// All requests so far.
     public var requests: [Request] { state.withLock { $0.requests } }
@@ -57,67 +58,46 @@ public final class PageServer: Sendable {
     private init(_ host: String, _ answer: @escaping @Sendable (Request) -> Answer?) throws {
         self.host = host
         self.answer = answer
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        inet_pton(AF_INET, host, &address.sin_addr)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let listener = listener
-        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, length) == 0 && listen(listener, 128) == 0 && getsockname(listener, $0, &length) == 0
-            }
+        listener = try LoopbackSocket.listening(on: host)
+        try SystemThread.start("page-server") { [self] in
+            do { try accept() } catch { preconditionFailure("the server of tests: \(error)") }
         }
-        guard isListening else { throw ServerFailure("no port: \(errno)") }
-        port = UInt16(bigEndian: address.sin_port)
-        Self.thread { [self] in accept() }
     }
 
     private func close() {
         let connections = state.withLock { state in
             state.isClosed = true
-            return state.connections
+            return state.connections.values
         }
-        // Those who wait for them wake up, and close them.
-        shutdown(listener, Int32(SHUT_RDWR))
-        for connection in connections { shutdown(connection, Int32(SHUT_RDWR)) }
+        // Those who wait for them wake up, and let go of them.
+        listener.shutdown()
+        for connection in connections { connection.shutdown() }
     }
 
-    private func accept() {
-        while true {
-            let connection = Glibc.accept(listener, nil, nil)
-            if connection < 0 && errno == EINTR { continue }
-            guard connection >= 0 else { break }
+    private func accept() throws {
+        while let connection = try listener.accept() {
             let isTaken = state.withLock { state in
                 if state.isClosed { return false }
-                state.connections.insert(connection)
+                state.connections[ObjectIdentifier(connection)] = connection
                 state.acceptedCount += 1
                 return true
             }
-            guard isTaken else {
-                Glibc.close(connection)
-                continue
-            }
-            Self.thread { [self] in
-                serve(connection)
-                // Under the lock, so that a number that means another by now is never shut down.
-                state.withLock { state in
-                    state.connections.remove(connection)
-                    _ = Glibc.close(connection)
-                }
+            guard isTaken else { continue }
+            try SystemThread.start("page-server") { [self] in
+                // A client may go at any time.
+                try? serve(connection)
+                state.withLock { _ = $0.connections.removeValue(forKey: ObjectIdentifier(connection)) }
             }
         }
-        Glibc.close(listener)
     }
 
-    private func serve(_ connection: Int32) {
+    private func serve(_ connection: LoopbackSocket) throws {
         var received: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 16_384)
         while true {
             guard let end = Self.headEnd(received) else {
-                let count = recv(connection, &piece, piece.count, 0)
-                guard count > 0 else { return }
-                received += piece[..<count]
+                let piece = try connection.receive()
+                if piece.isEmpty { return }
+                received += piece
                 continue
             }
             let request = Self.request(String(decoding: received[..<end], as: UTF8.self))
@@ -133,13 +113,13 @@ public final class PageServer: Sendable {
             case .redirect(let target): (status, headers, body) = ("302 Found", ["location": target], [])
             case .silence:
                 // Until the other end goes, or the server is closed.
-                while recv(connection, &piece, piece.count, 0) > 0 {}
+                while try !connection.receive().isEmpty {}
                 return
             case nil: (status, headers, body) = ("404 Not Found", [:], [])
             }
             var text = "HTTP/1.1 \(status)\r\ncontent-length: \(body.count)\r\n"
             for (name, value) in headers { text += "\(name): \(value)\r\n" }
-            guard Self.send(connection, Array("\(text)\r\n".utf8) + body) else { return }
+            try connection.send(Array("\(text)\r\n".utf8) + body)
         }
     }
 
@@ -158,33 +138,6 @@ public final class PageServer: Sendable {
         }
         return Request(
             method: String(words.first ?? ""), path: String(words.count > 1 ? words[1] : ""), headers: headers)
-    }
-
-    private static func send(_ connection: Int32, _ bytes: [UInt8]) -> Bool {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
-    }
-
-    private static func thread(_ body: @escaping @Sendable () -> Void) {
-        final class Body: Sendable {
-            let run: @Sendable () -> Void
-            init(run: @escaping @Sendable () -> Void) { self.run = run }
-        }
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<Body>.fromOpaque(context).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(Body(run: body)).toOpaque())
-        precondition(result == 0, "no thread for a server of tests")
-        pthread_detach(thread)
     }
 }
 
