@@ -54,12 +54,15 @@ static const int fault_signals[2] = {SIGSEGV, SIGBUS};
 static _Atomic uint64_t astray;
 
 static void on_fault(int signal, siginfo_t *info, void *context) {
-    (void)context;
     sigjmp_buf *out = way_out;
     // What is sent by somebody is no fault of a walk.
     if (out != NULL && info->si_code > 0) siglongjmp(*out, 1);
-    // Somebody else's: as it was before, and once more.
-    sigaction(signal, &fault_before[signal == SIGSEGV ? 0 : 1], NULL);
+    // Somebody else's, whose own handler may go on from it, and so may the profile.
+    const struct sigaction *before = &fault_before[signal == SIGSEGV ? 0 : 1];
+    if (before->sa_flags & SA_SIGINFO) return before->sa_sigaction(signal, info, context);
+    if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) return before->sa_handler(signal);
+    // Without one: as it was before, and once more.
+    sigaction(signal, before, NULL);
     if (info->si_code <= 0) raise(signal);
 }
 

@@ -21,6 +21,27 @@ int gaia_test_thread(const char *name) {
     return (int)syscall(SYS_gettid);
 }
 
+static volatile sig_atomic_t faults;
+
+static void count_fault(int signal) {
+    (void)signal;
+    faults = faults + 1;
+}
+
+int gaia_test_count_faults(void) {
+    struct sigaction action = {.sa_handler = count_fault};
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGSEGV, &action, NULL) == 0 ? 0 : errno;
+}
+
+int gaia_test_faults_counted(void) { return faults; }
+
+int gaia_test_is_counting_faults(void) {
+    struct sigaction present;
+    return sigaction(SIGSEGV, NULL, &present) == 0 && !(present.sa_flags & SA_SIGINFO)
+        && present.sa_handler == count_fault;
+}
+
 #if defined(__x86_64__)
 // Without an entry in the unwinder's tables. What it makes itself of a frame holds a true return address, so that a walk goes on
 // in the caller, and for the caller's frame an address that no memory can have.

@@ -158,6 +158,21 @@ struct CPUProfilerTests {
         #expect(gaia_test_ticks(10) == 0)
     }
 
+    @Test("A fault that is not the profile's goes to the handler that was there, and the profile stays guarded")
+    func foreignFault() async {
+        await #expect(processExitsWith: .success) {
+            #expect(gaia_test_count_faults() == 0)
+            try #require(gaia_profile_begin() == 0)
+            for count in Int32(1)...3 {
+                raise(SIGSEGV)
+                #expect(gaia_test_faults_counted() == count)
+                #expect(gaia_test_is_counting_faults() == 0)
+            }
+            gaia_profile_end()
+            #expect(gaia_test_is_counting_faults() == 1)
+        }
+    }
+
     #if arch(x86_64)
     @Test("A stack that leads to no memory ends its walk, and not the process")
     func astray() async {

@@ -12,4 +12,12 @@ void gaia_test_spin_astray(const volatile int *goes_on);
 /// Names the calling thread, unless NULL is given; its number.
 int gaia_test_thread(const char *name);
 
+/// Counts SIGSEGV from now on instead of ending by it; 0, or an errno.
+int gaia_test_count_faults(void);
+
+int gaia_test_faults_counted(void);
+
+/// Whether SIGSEGV goes to that count directly.
+int gaia_test_is_counting_faults(void);
+
 #endif
