@@ -107,11 +107,16 @@ struct CPUProfilerTests {
 
     @Test("Threads that begin while a profile is taken are seen")
     func later() async throws {
-        let profile = try await begun(try .init(seconds: 3, hertz: 250))
-        try await Burner.use("latecomer") { _ in
-            let names = try await profile.value.stacks.keys.map { $0[0] }
-            #expect(names.contains("latecomer"))
+        // A machine may be too busy to run it before a profile is over.
+        for round in 1...20 {
+            let profile = try await begun(try .init(seconds: 3, hertz: 250))
+            var isSeen = false
+            try await Burner.use("latecomer-\(round)") { _ in
+                isSeen = try await profile.value.stacks.keys.contains { $0[0] == "latecomer-\(round)" }
+            }
+            if isSeen { return }
         }
+        Issue.record("none of twenty was seen")
     }
 
     @Test("While one is taken a second is refused")
