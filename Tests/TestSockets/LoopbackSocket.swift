@@ -67,8 +67,11 @@ public final class LoopbackSocket: Sendable {
     /// The next connection; nil after ``shutdown()``.
     public func accept() throws(SocketFailure) -> LoopbackSocket? {
         while true {
-            let connection = accept4(descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue))
-            if connection >= 0 { return LoopbackSocket(connection, 0) }
+            let connection = Glibc.accept(descriptor, nil, nil)
+            if connection >= 0 {
+                fcntl(connection, F_SETFD, FD_CLOEXEC)
+                return LoopbackSocket(connection, 0)
+            }
             switch errno {
             case EINTR, ECONNABORTED: continue
             case EINVAL: return nil
