@@ -96,7 +96,7 @@ extension BrowserTests {
             let begin = ContinuousClock.now
             job.cancel()
             let result = await job.result
-            #expect(ContinuousClock.now - begin < .seconds(10))
+            #expect(ContinuousClock.now - begin < .seconds(100))
             #expect(throws: JobFailure(CancellationError())) { _ = try result.get() }
         }
 

