@@ -345,6 +345,7 @@ extension PrivateBroker {
         } catch {
             try await processes.end(BrokerLayout.node, by: [])
             try await mapper?.end(within: .zero)
+            try await processes.endStragglers()
             throw error
         }
     }
